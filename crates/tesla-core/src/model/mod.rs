@@ -1,0 +1,302 @@
+//! The networks. A configuration says what to build; a [`Network`] holds weights.
+
+mod cnn;
+mod mlp;
+
+use burn::module::Module;
+use burn::nn;
+use burn::tensor::{Tensor, TensorData};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tesla_data::prepare::{FittedColumn, FittedTarget};
+use tesla_data::{FittedPipeline, Inputs, Task};
+
+use crate::bundle::Coefficients;
+use crate::{Device, Error, Result, weights};
+
+pub use cnn::{Block, Cnn, CnnConfig, Padding};
+pub use mlp::{Activation, Mlp, MlpConfig};
+
+/// `[model]`: which network to build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ModelConfig {
+    /// Linear regression: least squares, solved exactly.
+    Linear(LinearConfig),
+    /// Logistic regression, binary or multinomial, solved to convergence.
+    Logistic(LogisticConfig),
+    /// A multi-layer perceptron for tables.
+    Mlp(MlpConfig),
+    /// A convolutional network for images.
+    Cnn(CnnConfig),
+}
+
+/// Linear regression: `y = x W + b`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinearConfig {
+    /// The ridge penalty: minimises `|y - xW - b|² + l2 |W|²` over the prepared (standardised)
+    /// features, as scikit-learn's `Ridge(alpha)` does. 0 is ordinary least squares.
+    pub l2: f64,
+    /// How the weights are found.
+    pub solver: Solver,
+}
+
+/// Logistic regression: `softmax(x W + b)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogisticConfig {
+    /// The inverse of the penalty's strength, as scikit-learn has it: minimises
+    /// `c * sum(log loss) + |W|² / 2`. Smaller is stronger.
+    pub c: f64,
+    /// How the weights are found.
+    pub solver: Solver,
+}
+
+impl Default for LogisticConfig {
+    fn default() -> Self {
+        Self {
+            c: 1.0,
+            solver: Solver::Exact,
+        }
+    }
+}
+
+/// How the weights of a linear model are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Solver {
+    /// To the optimum, in 64-bit floats: least squares in closed form, logistic by L-BFGS.
+    #[default]
+    Exact,
+    /// By mini-batches like every other network, with the settings of `[train]`.
+    MiniBatch,
+}
+
+/// What goes into a network and what comes out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// The shape of one row: `[width]`, or `[channels, height, width]`.
+    pub input: Vec<usize>,
+    /// Numbers per row that come out: one per class, or 1.
+    pub outputs: usize,
+    /// What they mean.
+    pub task: Task,
+}
+
+/// Prepared rows as a tensor.
+#[derive(Clone, Debug)]
+pub enum Batch {
+    /// `[rows, width]`.
+    Dense(Tensor<2>),
+    /// `[rows, channels, height, width]`.
+    Images(Tensor<4>),
+}
+
+/// A network with weights.
+#[derive(Module, Debug)]
+pub enum Network {
+    /// Linear and logistic regression.
+    Linear(nn::Linear),
+    /// A multi-layer perceptron.
+    Mlp(Mlp),
+    /// A convolutional network.
+    Cnn(Cnn),
+}
+
+impl ModelConfig {
+    /// The name in `tesla.toml`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ModelConfig::Linear(_) => "linear",
+            ModelConfig::Logistic(_) => "logistic",
+            ModelConfig::Mlp(_) => "mlp",
+            ModelConfig::Cnn(_) => "cnn",
+        }
+    }
+
+    /// The default configuration of a kind.
+    ///
+    /// # Errors
+    /// When there is no such kind.
+    pub fn from_kind(kind: &str) -> Result<Self> {
+        const KINDS: [&str; 4] = ["linear", "logistic", "mlp", "cnn"];
+        match kind {
+            "linear" => Ok(ModelConfig::Linear(Default::default())),
+            "logistic" => Ok(ModelConfig::Logistic(Default::default())),
+            "mlp" => Ok(ModelConfig::Mlp(Default::default())),
+            "cnn" => Ok(ModelConfig::Cnn(Default::default())),
+            _ => {
+                let near = tesla_data::nearest(kind, &KINDS)
+                    .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+                Err(Error::Model(format!(
+                    "`{kind}` is not a model{near}: expected {}",
+                    KINDS.map(|k| format!("`{k}`")).join(", ")
+                )))
+            }
+        }
+    }
+
+    /// Builds the network with seeded random weights. The weights are drawn on the host, so that
+    /// they are the same on every device.
+    ///
+    /// # Errors
+    /// When the model does not fit the data: a table for images, a number for classes.
+    pub fn init(&self, signature: &Signature, seed: u64, device: &Device) -> Result<Network> {
+        let network = self.build(signature, device)?;
+        Ok(weights::initialise(network, seed, device))
+    }
+
+    /// Builds the network and fills it with stored weights.
+    ///
+    /// # Errors
+    /// When the weights are not those of this model.
+    pub fn load(&self, signature: &Signature, stored: &[u8], device: &Device) -> Result<Network> {
+        weights::load(self.build(signature, device)?, stored, device)
+    }
+
+    fn build(&self, signature: &Signature, device: &Device) -> Result<Network> {
+        let wrong = |expected: &str| {
+            Error::Model(format!(
+                "the model `{}` needs {expected}: choose another `kind` or another target",
+                self.kind()
+            ))
+        };
+        match (self, signature.task) {
+            (ModelConfig::Linear(_), Task::Classification) => {
+                return Err(wrong("a number to predict, but the target is a class"));
+            }
+            (ModelConfig::Logistic(_), Task::Regression) => {
+                return Err(wrong("classes to predict, but the target is a number"));
+            }
+            _ => {}
+        }
+        let outputs = signature.outputs;
+        Ok(match (self, &signature.input[..]) {
+            (ModelConfig::Cnn(config), [channels, height, width]) => {
+                let shape = [*channels, *height, *width];
+                Network::Cnn(config.init(shape, outputs, device.burn())?)
+            }
+            (ModelConfig::Cnn(_), _) => return Err(wrong("images, but the features are a table")),
+            (ModelConfig::Mlp(config), input) => {
+                let width = input.iter().product();
+                Network::Mlp(config.init(width, outputs, device.burn())?)
+            }
+            (ModelConfig::Linear(_) | ModelConfig::Logistic(_), input) => {
+                let width = input.iter().product();
+                let config = nn::LinearConfig::new(width, outputs);
+                Network::Linear(config.init(device.burn()))
+            }
+        })
+    }
+}
+
+impl Network {
+    /// One pass: class scores before softmax, or the number in the target's standardised unit.
+    ///
+    /// # Shapes
+    /// - input: `[rows, width]` or `[rows, channels, height, width]`
+    /// - output: `[rows, outputs]`
+    pub fn forward(&self, batch: Batch) -> Tensor<2> {
+        match self {
+            Network::Linear(linear) => linear.forward(batch.flat()),
+            Network::Mlp(mlp) => mlp.forward(batch.flat()),
+            Network::Cnn(cnn) => match batch {
+                Batch::Images(images) => cnn.forward(images),
+                Batch::Dense(_) => unreachable!("`ModelConfig::build` gives images to a cnn"),
+            },
+        }
+    }
+
+    /// A linear model with the given weights: `weight` is `[inputs, outputs]` row-major.
+    pub fn linear(weight: Vec<f32>, bias: Vec<f32>, device: &Device) -> Self {
+        let outputs = bias.len();
+        let config = nn::LinearConfig::new(weight.len() / outputs, outputs);
+        let mut linear = config.init(device.burn());
+        let shape = [weight.len() / outputs, outputs];
+        let weight = TensorData::new(weight, shape);
+        linear.weight = linear
+            .weight
+            .map(|_| Tensor::from_data(weight, device.burn()));
+        let bias = TensorData::new(bias, [outputs]);
+        linear.bias = linear
+            .bias
+            .map(|b| b.map(|_| Tensor::from_data(bias, device.burn())));
+        Network::Linear(linear)
+    }
+
+    /// The number of weights.
+    pub fn parameters(&self) -> usize {
+        self.num_params()
+    }
+
+    /// The weights in SafeTensors format, 32-bit floats under their module paths.
+    ///
+    /// # Errors
+    /// When the device cannot deliver them.
+    pub fn to_safetensors(&self) -> Result<Vec<u8>> {
+        weights::save(self)
+    }
+}
+
+impl Batch {
+    /// The given rows of `inputs` on `device`.
+    pub fn gather(inputs: &Inputs, rows: &[usize], device: &burn::tensor::Device) -> Self {
+        let values = inputs.gather(rows);
+        match inputs.row_shape()[..] {
+            [c, h, w] => {
+                let data = TensorData::new(values, [rows.len(), c, h, w]);
+                Batch::Images(Tensor::from_data(data, device))
+            }
+            ref shape => {
+                let width: usize = shape.iter().product();
+                let data = TensorData::new(values, [rows.len(), width]);
+                Batch::Dense(Tensor::from_data(data, device))
+            }
+        }
+    }
+
+    fn flat(self) -> Tensor<2> {
+        match self {
+            Batch::Dense(table) => table,
+            Batch::Images(images) => images.flatten(1, 3),
+        }
+    }
+}
+
+/// The weights of a linear model, `[inputs, outputs]` row-major on prepared features, in the units
+/// of the columns: with `x' = (x - m) / s`, `w' x' + b = (w'/s) x + b - Σ w' m / s`.
+pub(crate) fn in_column_units(
+    pipeline: &FittedPipeline,
+    weight: &[f64],
+    bias: &[f64],
+) -> Vec<Coefficients> {
+    let names = pipeline.feature_names();
+    let scales: Vec<(f64, f64)> = pipeline
+        .features
+        .iter()
+        .flat_map(|feature| match feature {
+            FittedColumn::Numeric(f) => vec![(f.mean, f.scale)],
+            other => vec![(0.0, 1.0); other.width()],
+        })
+        .collect();
+    let (target, unit) = match &pipeline.target {
+        FittedTarget::Classes { labels, .. } => (labels.clone(), (0.0, 1.0)),
+        FittedTarget::Value { name, mean, scale } => (vec![name.clone()], (*mean, *scale)),
+    };
+    let outputs = bias.len();
+    std::iter::zip(target, bias)
+        .enumerate()
+        .map(|(output, (label, bias))| {
+            let own = weight.iter().skip(output).step_by(outputs);
+            let own: Vec<f64> = own.map(|w| w * unit.1).collect();
+            let shift: f64 = std::iter::zip(&own, &scales).map(|(w, (m, s))| w * m / s).sum();
+            let scaled = std::iter::zip(&own, &scales).map(|(w, (_, s))| w / s);
+            Coefficients {
+                output: label,
+                intercept: bias * unit.1 + unit.0 - shift,
+                features: names.iter().cloned().zip(scaled).collect(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,210 @@
+//! The predictor: the only door to a prediction.
+
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
+use tesla_data::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use tesla_data::arrow::datatypes::{DataType, Field, Schema};
+use tesla_data::contract::Need;
+use tesla_data::prepare::FittedTarget;
+use tesla_data::{Inputs, Task};
+
+use crate::{Batch, Bundle, Device, Error, Network, Result};
+
+/// Rows per pass through the network: bounds memory, and keeps tensor shapes few.
+const CHUNK: usize = 256;
+
+/// A bundle on a device. Raw rows go in, predictions come out; the contract is enforced on the way.
+#[derive(Debug)]
+pub struct Predictor {
+    bundle: Bundle,
+    network: Network,
+    device: Device,
+}
+
+/// Predictions for some rows, in their order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Predictions {
+    /// For each row the probability of each class.
+    Classes {
+        /// The class labels.
+        labels: Arc<[String]>,
+        /// `[rows, labels]`, row-major; each row sums to 1.
+        probabilities: Vec<f64>,
+    },
+    /// For each row a number in the target's unit.
+    Values(Vec<f64>),
+}
+
+impl Predictor {
+    pub(crate) fn new(bundle: Bundle, network: Network, device: &Device) -> Self {
+        Self {
+            bundle,
+            network,
+            device: device.clone(),
+        }
+    }
+
+    /// What the predictor was made from.
+    pub fn bundle(&self) -> &Bundle {
+        &self.bundle
+    }
+
+    /// Predicts raw rows. Columns may stand in any order and in any Arrow layout of their kind;
+    /// columns the model does not use are ignored.
+    ///
+    /// # Errors
+    /// When a column is missing or a value is not of its column's kind; the message names the
+    /// row, counted from 1.
+    pub fn predict(&self, rows: &RecordBatch) -> Result<Predictions> {
+        self.predict_at(rows, &|row| format!("row {}", row + 1))
+    }
+
+    /// Like [`Predictor::predict`], with messages that name a row as `place` does.
+    ///
+    /// # Errors
+    /// As [`Predictor::predict`].
+    pub fn predict_at(
+        &self,
+        rows: &RecordBatch,
+        place: &(dyn Fn(usize) -> String + Sync),
+    ) -> Result<Predictions> {
+        let rows = self.bundle.contract.conform(rows, Need::Features, place)?;
+        let samples = self.bundle.pipeline.samples(&rows, place)?;
+        self.check(&samples.inputs)?;
+        let outputs = self.bundle.signature.outputs;
+        let mut scores = Vec::with_capacity(samples.len * outputs);
+        let order: Vec<usize> = (0..samples.len).collect();
+        for rows in order.chunks(CHUNK) {
+            let batch = Batch::gather(&samples.inputs, rows, self.device.burn());
+            scores.extend(read(self.network.forward(batch))?);
+        }
+        Ok(match &self.bundle.pipeline.target {
+            FittedTarget::Classes { labels, .. } => {
+                scores.chunks_exact_mut(outputs).for_each(softmax);
+                Predictions::Classes {
+                    labels: labels.as_slice().into(),
+                    probabilities: scores,
+                }
+            }
+            FittedTarget::Value { mean, scale, .. } => {
+                Predictions::Values(scores.iter().map(|y| y * scale + mean).collect())
+            }
+        })
+    }
+
+    /// The pipeline and the network come from one bundle; this catches one made by hand.
+    fn check(&self, inputs: &Inputs) -> Result<()> {
+        let (have, need) = (inputs.row_shape(), &self.bundle.signature.input);
+        match have == *need {
+            true => Ok(()),
+            false => Err(Error::Model(format!(
+                "the bundle's preparation gives rows of shape {have:?}, but its network takes {need:?}"
+            ))),
+        }
+    }
+}
+
+impl Predictions {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Predictions::Classes {
+                labels,
+                probabilities,
+            } => probabilities.len() / labels.len(),
+            Predictions::Values(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What was predicted.
+    pub fn task(&self) -> Task {
+        match self {
+            Predictions::Classes { .. } => Task::Classification,
+            Predictions::Values(_) => Task::Regression,
+        }
+    }
+
+    /// For each row the number of the most probable class, the first of equals; empty for numbers.
+    pub fn classes(&self) -> Vec<usize> {
+        match self {
+            Predictions::Classes {
+                labels,
+                probabilities,
+            } => probabilities.chunks_exact(labels.len()).map(argmax).collect(),
+            Predictions::Values(_) => Vec::new(),
+        }
+    }
+
+    /// For each row the label of the most probable class, or the number as text.
+    pub fn to_strings(&self) -> Vec<String> {
+        match self {
+            Predictions::Classes { labels, .. } => {
+                let classes = self.classes();
+                classes.into_iter().map(|c| labels[c].clone()).collect()
+            }
+            Predictions::Values(values) => values.iter().map(f64::to_string).collect(),
+        }
+    }
+
+    /// As a record batch: `prediction` and, for classes, `probability_<class>`.
+    pub fn to_batch(&self) -> RecordBatch {
+        let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = match self {
+            Predictions::Values(values) => {
+                let values: ArrayRef = Arc::new(Float64Array::from(values.clone()));
+                (
+                    vec![Field::new("prediction", DataType::Float64, false)],
+                    vec![values],
+                )
+            }
+            Predictions::Classes {
+                labels,
+                probabilities,
+            } => {
+                let best: ArrayRef = Arc::new(StringArray::from(self.to_strings()));
+                let field = Field::new("prediction", DataType::Utf8, false);
+                let each = labels.iter().enumerate().map(|(class, label)| {
+                    let own = probabilities.iter().skip(class).step_by(labels.len());
+                    let own: ArrayRef = Arc::new(Float64Array::from_iter_values(own.copied()));
+                    let name = format!("probability_{label}");
+                    (Field::new(name, DataType::Float64, false), own)
+                });
+                std::iter::once((field, best)).chain(each).unzip()
+            }
+        };
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .expect("the columns are made with the schema and have one length")
+    }
+}
+
+/// The place of the largest value, the first of equals.
+fn argmax(values: &[f64]) -> usize {
+    let best = (0..values.len()).reduce(|best, i| match values[i] > values[best] {
+        true => i,
+        false => best,
+    });
+    best.unwrap_or(0)
+}
+
+/// Scores to probabilities, in 64-bit floats.
+fn softmax(scores: &mut [f64]) {
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    scores.iter_mut().for_each(|s| *s = (*s - max).exp());
+    let sum: f64 = scores.iter().sum();
+    scores.iter_mut().for_each(|s| *s /= sum);
+}
+
+/// A network's output on the host.
+fn read(output: Tensor<2>) -> Result<impl Iterator<Item = f64>> {
+    let fail = |e: &dyn std::fmt::Display| {
+        Error::Device(format!("the device did not deliver the predictions: {e}"))
+    };
+    let data = output.try_into_data_as::<f32>().map_err(|e| fail(&e))?;
+    let values = data.try_into_vec::<f32>().map_err(|e| fail(&e))?;
+    Ok(values.into_iter().map(f64::from))
+}

@@ -1,0 +1,35 @@
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// SHA-256 of `bytes`, as 64 lower-case hexadecimal digits.
+pub fn hex_sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of one file's bytes, or of a sorted list of files with their names.
+pub(crate) fn hash_files<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<String> {
+    let mut all = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    for path in files {
+        let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let mut one = Sha256::new();
+        loop {
+            let n = file.read(&mut buffer).map_err(|e| Error::io(path, e))?;
+            if n == 0 {
+                break;
+            }
+            one.update(&buffer[..n]);
+        }
+        all.update(one.finalize());
+    }
+    Ok(hex(&all.finalize()))
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,63 @@
+//! From a source to samples: the first half of the way of a row.
+//!
+//! ```text
+//! Source --scan--> RecordBatch --Contract--> Frame --split--> train | valid | test
+//! train --Pipeline::fit--> FittedPipeline --samples--> Samples
+//! ```
+//!
+//! * [`source`] opens CSV files, JSON lines, image folders and IDX files and streams them as Arrow.
+//! * [`contract`] says what every column is; it is inferred once, stored with the model and
+//!   enforced again on every row that asks for a prediction.
+//! * [`split`] divides rows into train, validation and test with a seed.
+//! * [`prepare`] learns imputation, scaling and encoding from the training rows only.
+//! * [`samples`] is what comes out: numbers and pixels, ready to become tensors.
+//!
+//! The crate knows nothing of Burn, of HTTP servers or of the command line.
+
+pub mod config;
+pub mod contract;
+mod dataset;
+mod error;
+mod fingerprint;
+pub mod frame;
+pub mod prepare;
+pub mod samples;
+pub mod source;
+pub mod split;
+mod suggest;
+
+/// Apache Arrow in the one version this workspace uses, under the paths of the umbrella crate.
+pub mod arrow {
+    pub use arrow_schema as error;
+
+    /// Arrays and their builders.
+    pub mod array {
+        pub use arrow_array::builder::*;
+        pub use arrow_array::cast::AsArray;
+        pub use arrow_array::*;
+    }
+
+    /// Types and schemas.
+    pub mod datatypes {
+        pub use arrow_array::types::*;
+        pub use arrow_schema::*;
+    }
+
+    /// Kernels.
+    pub mod compute {
+        pub use arrow_cast::cast;
+        pub use arrow_select::concat::concat_batches;
+        pub use arrow_select::take::take_record_batch;
+    }
+}
+
+pub use config::{ColumnConfig, DataConfig};
+pub use dataset::Dataset;
+pub use contract::{ColumnKind, ColumnRule, Contract, Task};
+pub use error::{Error, Result};
+pub use fingerprint::hex_sha256;
+pub use frame::Frame;
+pub use prepare::{FittedPipeline, Pipeline};
+pub use samples::{Inputs, Samples, Target};
+pub use source::Source;
+pub use suggest::nearest;

@@ -1,0 +1,179 @@
+use std::io::Cursor;
+
+use crate::arrow::array::{Array, ArrayRef, LargeBinaryArray};
+use crate::arrow::datatypes::Field;
+use image::imageops::FilterType;
+use image::{DynamicImage, ImageReader, Limits};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::config::ColumnConfig;
+use crate::frame::downcast;
+use crate::samples::ImageSet;
+use crate::source::IMAGE_KEY;
+use crate::{Error, Result};
+
+/// An image: decoded, brought to one size and to grey or colour, then normalised per channel as
+/// `(pixel / 255 - mean) / std`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FittedImage {
+    /// The column's name.
+    pub name: String,
+    /// Pixels per column.
+    pub height: u32,
+    /// Pixels per row.
+    pub width: u32,
+    /// 1 for grey, 3 for colour.
+    pub channels: u8,
+    /// The mean of each channel over the training images, in 0..1.
+    pub mean: Vec<f32>,
+    /// The standard deviation of each channel over the training images.
+    pub std: Vec<f32>,
+}
+
+/// The largest side of an image that is decoded, in pixels.
+const MAX_SIDE: u32 = 16_384;
+/// The most memory one decoded image may take, in bytes.
+const MAX_BYTES: u64 = 512 << 20;
+
+type Place<'a> = &'a (dyn Fn(usize) -> String + Sync);
+
+impl FittedImage {
+    pub(super) fn fit(
+        field: &Field,
+        values: &ArrayRef,
+        config: &ColumnConfig,
+        place: Place<'_>,
+    ) -> Result<Self> {
+        let name = field.name().clone();
+        let images = downcast::<LargeBinaryArray>(values)?;
+        if images.is_empty() {
+            return Err(Error::Config(format!("column `{name}` has no images to learn from")));
+        }
+        let first = decode(field, images.value(0), || place(0))?;
+        let [height, width] = config.size.unwrap_or([first.height(), first.width()]);
+        let channels = config.channels.unwrap_or(match first.color().has_color() {
+            true => 3,
+            false => 1,
+        });
+        if !matches!(channels, 1 | 3) {
+            let message = format!("column `{name}`: `channels` is {channels}: expected 1 (grey) or 3 (colour)");
+            return Err(Error::Config(message));
+        }
+        if height == 0 || width == 0 || height > MAX_SIDE || width > MAX_SIDE {
+            let message = format!("column `{name}`: `size` is [{height}, {width}]: expected 1 to {MAX_SIDE} pixels");
+            return Err(Error::Config(message));
+        }
+        let mut fitted = Self {
+            name,
+            height,
+            width,
+            channels,
+            mean: vec![0.0; channels as usize],
+            std: vec![1.0; channels as usize],
+        };
+        let set = fitted.transform(field, values, place)?;
+        let area = set.height * set.width;
+        for channel in 0..channels as usize {
+            // Integers, so that the statistic is exact and any order of images gives the same.
+            let (sum, squares) = set
+                .pixels
+                .chunks_exact(area)
+                .skip(channel)
+                .step_by(channels as usize)
+                .flatten()
+                .fold((0u64, 0u64), |(s, q), p| {
+                    (s + u64::from(*p), q + u64::from(*p) * u64::from(*p))
+                });
+            let n = (images.len() * area) as f64;
+            let mean = sum as f64 / n;
+            let variance = (squares as f64 / n - mean * mean).max(0.0);
+            fitted.mean[channel] = (mean / 255.0) as f32;
+            fitted.std[channel] = match variance > 0.0 {
+                true => (variance.sqrt() / 255.0) as f32,
+                false => 1.0,
+            };
+        }
+        Ok(fitted)
+    }
+
+    /// Decodes in parallel; the order of rows is kept.
+    pub(super) fn transform(
+        &self,
+        field: &Field,
+        values: &ArrayRef,
+        place: Place<'_>,
+    ) -> Result<ImageSet> {
+        let images = downcast::<LargeBinaryArray>(values)?;
+        let [channels, height, width] =
+            [self.channels as usize, self.height as usize, self.width as usize];
+        let mut pixels = vec![0; images.len() * channels * height * width];
+        pixels
+            .par_chunks_exact_mut(channels * height * width)
+            .enumerate()
+            .try_for_each(|(row, out)| {
+                if images.is_null(row) {
+                    return Err(Error::value(place(row), &self.name, "the image is missing"));
+                }
+                let image = decode(field, images.value(row), || place(row))?;
+                self.write(image, out);
+                Ok(())
+            })?;
+        Ok(ImageSet {
+            channels,
+            height,
+            width,
+            pixels,
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+        })
+    }
+
+    /// One image as planar 8-bit pixels, `[channels, height, width]`.
+    fn write(&self, image: DynamicImage, out: &mut [u8]) {
+        let image = match (image.width(), image.height()) == (self.width, self.height) {
+            true => image,
+            false => image.resize_exact(self.width, self.height, FilterType::Triangle),
+        };
+        match self.channels {
+            1 => out.copy_from_slice(image.into_luma8().as_raw()),
+            _ => {
+                let area = (self.height * self.width) as usize;
+                for (i, pixel) in image.into_rgb8().pixels().enumerate() {
+                    for (channel, value) in pixel.0.into_iter().enumerate() {
+                        out[channel * area + i] = value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The image behind `bytes`: raw pixels or an image file, as the field's metadata says.
+fn decode(field: &Field, bytes: &[u8], place: impl Fn() -> String) -> Result<DynamicImage> {
+    let bad = |reason: String| Error::value(place(), field.name(), reason);
+    match field.metadata().get(IMAGE_KEY).map(String::as_str) {
+        None | Some("encoded") => {
+            let mut reader = ImageReader::new(Cursor::new(bytes))
+                .with_guessed_format()
+                .map_err(|e| bad(format!("the image cannot be read: {e}")))?;
+            let mut limits = Limits::default();
+            limits.max_image_width = Some(MAX_SIDE);
+            limits.max_image_height = Some(MAX_SIDE);
+            limits.max_alloc = Some(MAX_BYTES);
+            reader.limits(limits);
+            reader
+                .decode()
+                .map_err(|e| bad(format!("the image cannot be decoded: {e}")))
+        }
+        Some(layout) => {
+            let dims: Vec<u32> = layout.split('x').flat_map(str::parse).collect();
+            let image = match dims[..] {
+                [h, w, 1] => image::GrayImage::from_raw(w, h, bytes.to_vec()).map(Into::into),
+                [h, w, 3] => image::RgbImage::from_raw(w, h, bytes.to_vec()).map(Into::into),
+                _ => None,
+            };
+            image.ok_or_else(|| bad(format!("{} bytes are not {layout} pixels", bytes.len())))
+        }
+    }
+}

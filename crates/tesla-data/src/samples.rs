@@ -1,0 +1,115 @@
+//! What preparation produces: numbers and pixels, ready to become tensors.
+
+/// Prepared rows.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    /// The number of rows.
+    pub len: usize,
+    /// What the network sees.
+    pub inputs: Inputs,
+    /// What it should say.
+    pub target: Target,
+}
+
+/// What the network sees.
+#[derive(Clone, Debug)]
+pub enum Inputs {
+    /// A table: `[rows, width]`, row-major.
+    Dense {
+        /// Numbers per row.
+        width: usize,
+        /// The numbers.
+        values: Vec<f32>,
+    },
+    /// Pictures of one size.
+    Images(ImageSet),
+}
+
+/// Pictures of one size, 8 bits a channel until a batch is made of them.
+#[derive(Clone, Debug)]
+pub struct ImageSet {
+    /// 1 for grey, 3 for colour.
+    pub channels: usize,
+    /// Pixels per column.
+    pub height: usize,
+    /// Pixels per row.
+    pub width: usize,
+    /// `[rows, channels, height, width]`.
+    pub pixels: Vec<u8>,
+    /// The mean of each channel, in 0..1.
+    pub mean: Vec<f32>,
+    /// The standard deviation of each channel.
+    pub std: Vec<f32>,
+}
+
+/// What the network should say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// The rows carry no target.
+    Absent,
+    /// Class numbers.
+    Classes(Vec<u32>),
+    /// Numbers in the target's own unit.
+    Values(Vec<f64>),
+}
+
+impl Inputs {
+    /// The shape of one row: `[width]`, or `[channels, height, width]`.
+    pub fn row_shape(&self) -> Vec<usize> {
+        match self {
+            Inputs::Dense { width, .. } => vec![*width],
+            Inputs::Images(set) => vec![set.channels, set.height, set.width],
+        }
+    }
+
+    /// The given rows as one batch of 32-bit floats, images normalised: `[rows.len(), ..row_shape]`.
+    pub fn gather(&self, rows: &[usize]) -> Vec<f32> {
+        let size = self.row_shape().iter().product();
+        let mut batch = Vec::with_capacity(rows.len() * size);
+        match self {
+            Inputs::Dense { values, .. } => {
+                for row in rows {
+                    batch.extend_from_slice(&values[row * size..][..size]);
+                }
+            }
+            Inputs::Images(set) => {
+                let tables = set.tables();
+                let area = set.height * set.width;
+                for row in rows {
+                    let planes = set.pixels[row * size..][..size].chunks_exact(area);
+                    for (plane, table) in planes.zip(&tables) {
+                        batch.extend(plane.iter().map(|p| table[*p as usize]));
+                    }
+                }
+            }
+        }
+        batch
+    }
+}
+
+impl ImageSet {
+    /// The normalised value of each of the 256 pixel values, per channel.
+    fn tables(&self) -> Vec<[f32; 256]> {
+        std::iter::zip(&self.mean, &self.std)
+            .map(|(mean, std)| std::array::from_fn(|p| (p as f32 / 255.0 - mean) / std))
+            .collect()
+    }
+}
+
+impl Target {
+    /// The class numbers, when the target is one.
+    pub fn classes(&self) -> Option<&[u32]> {
+        match self {
+            Target::Classes(classes) => Some(classes),
+            _ => None,
+        }
+    }
+
+    /// The numbers, when the target is one.
+    pub fn values(&self) -> Option<&[f64]> {
+        match self {
+            Target::Values(values) => Some(values),
+            _ => None,
+        }
+    }
+}

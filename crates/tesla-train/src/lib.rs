@@ -1,0 +1,20 @@
+//! Training and evaluation.
+//!
+//! [`train`] is the one place where the order of stages is written: contract, split, preparation,
+//! samples, network, weights, bundle, figures. Linear models are solved exactly in [`solve`];
+//! everything else runs through the mini-batch loop of this crate, on every device alike.
+
+mod config;
+mod engine;
+pub mod evaluate;
+pub mod metrics;
+mod error;
+mod observer;
+pub mod solve;
+mod train;
+
+pub use config::{Config, EarlyStop, Optimizer, TrainConfig};
+pub use error::{Error, Result};
+pub use evaluate::{Report, evaluate};
+pub use observer::{Event, Observer, Silent};
+pub use train::{Trained, train};

@@ -1,0 +1,87 @@
+use serde::Serialize;
+
+/// What happens during training, as it happens.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The contract set a column aside.
+    ColumnUnused {
+        /// The column.
+        column: String,
+        /// Why.
+        reason: String,
+    },
+    /// Everything is ready.
+    Started {
+        /// The kind of model.
+        model: String,
+        /// The number of weights.
+        parameters: usize,
+        /// Rows to train, validate and test on.
+        rows: [usize; 3],
+        /// The backend.
+        device: String,
+        /// Steps in one epoch; 0 for a model that is solved exactly.
+        steps: usize,
+        /// The most epochs; 0 for a model that is solved exactly.
+        epochs: usize,
+    },
+    /// Some steps of an epoch are done. Sent at most a few times a second.
+    Progress {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// Steps done in this epoch.
+        step: usize,
+        /// Rows per second over the whole run.
+        rows_per_second: f64,
+        /// Seconds until the last epoch ends, at this rate.
+        seconds_left: f64,
+    },
+    /// An epoch is done.
+    Epoch {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// The mean training loss.
+        loss: f64,
+        /// The validation loss, where there are validation rows.
+        valid_loss: Option<f64>,
+        /// The name of the validation metric: `accuracy` or `rmse`.
+        metric: &'static str,
+        /// The validation metric.
+        valid_metric: Option<f64>,
+        /// Rows per second over the whole run.
+        rows_per_second: f64,
+        /// Seconds until the last epoch ends, at this rate.
+        seconds_left: f64,
+    },
+    /// Training stopped before the last epoch.
+    StoppedEarly {
+        /// The epoch whose weights are kept, counted from 1.
+        best_epoch: usize,
+    },
+    /// A linear model was solved.
+    Solved {
+        /// Passes over the rows.
+        passes: usize,
+    },
+}
+
+/// Someone who watches training.
+pub trait Observer {
+    /// Called for every event, in order.
+    fn event(&mut self, event: Event);
+}
+
+/// Watches and says nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&mut self, _: Event) {}
+}
+
+impl<F: FnMut(Event)> Observer for F {
+    fn event(&mut self, event: Event) {
+        self(event);
+    }
+}

@@ -1,0 +1,112 @@
+use rayon::prelude::*;
+
+use super::{Weights, minimise};
+use crate::{Error, Result};
+
+/// Rows per task. Fixed, so that sums have one order at any number of threads.
+const BLOCK: usize = 1024;
+/// The largest entry of the gradient of the mean loss at which the solution counts as found.
+const TOLERANCE: f64 = 1e-8;
+/// The most evaluations of the loss over all rows.
+const LIMIT: usize = 2000;
+
+/// Minimises `c * sum(log loss) + |W|² / 2`, scikit-learn's objective; intercepts are free.
+///
+/// Two classes have one logit (its weights belong to the second class, the first keeps 0), more
+/// classes have one each.
+pub(super) fn solve(
+    x: &[f32],
+    width: usize,
+    classes: &[u32],
+    labels: usize,
+    c: f64,
+) -> Result<Weights> {
+    if !(c > 0.0 && c.is_finite()) {
+        let message = format!("`model.c` is {c}: expected a number above 0");
+        return Err(Error::Config(message));
+    }
+    let logits = if labels == 2 { 1 } else { labels };
+    let rows = classes.len() as f64;
+    let penalty = 1.0 / (c * rows);
+    // Per logit `width` weights and the intercept; the loss is the mean over rows.
+    let size = (width + 1) * logits;
+    let minimum = minimise(vec![0.0; size], TOLERANCE, LIMIT, |w, gradient| {
+        let parts: Vec<(f64, Vec<f64>)> = x
+            .par_chunks(BLOCK * width)
+            .zip(classes.par_chunks(BLOCK))
+            .map(|(x, classes)| block(x, width, classes, logits, w))
+            .collect();
+        let mut loss = 0.0;
+        gradient.fill(0.0);
+        for (part_loss, part_gradient) in &parts {
+            loss += part_loss;
+            gradient.iter_mut().zip(part_gradient).for_each(|(g, p)| *g += p);
+        }
+        loss /= rows;
+        for (w, g) in w.chunks_exact(width + 1).zip(gradient.chunks_exact_mut(width + 1)) {
+            for (j, g) in g.iter_mut().enumerate() {
+                *g /= rows;
+                if j < width {
+                    *g += penalty * w[j];
+                    loss += penalty * w[j] * w[j] / 2.0;
+                }
+            }
+        }
+        loss
+    });
+
+    let mut weight = vec![0.0; width * labels];
+    let mut bias = vec![0.0; labels];
+    for (logit, w) in minimum.at.chunks_exact(width + 1).enumerate() {
+        let label = logit + labels - logits;
+        bias[label] = w[width];
+        for j in 0..width {
+            weight[j * labels + label] = w[j];
+        }
+    }
+    Ok(Weights {
+        weight,
+        bias,
+        passes: minimum.evaluations,
+    })
+}
+
+/// The summed loss and gradient of some rows.
+fn block(x: &[f32], width: usize, classes: &[u32], logits: usize, w: &[f64]) -> (f64, Vec<f64>) {
+    let mut loss = 0.0;
+    let mut gradient = vec![0.0; w.len()];
+    let mut z = vec![0.0; logits];
+    for (x, class) in x.chunks_exact(width).zip(classes) {
+        for (z, w) in z.iter_mut().zip(w.chunks_exact(width + 1)) {
+            *z = w[width] + x.iter().zip(w).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
+        }
+        // z becomes probability minus truth.
+        if logits == 1 {
+            let truth = f64::from(*class);
+            loss += softplus(z[0]) - truth * z[0];
+            z[0] = sigmoid(z[0]) - truth;
+        } else {
+            let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let score = z[*class as usize];
+            z.iter_mut().for_each(|z| *z = (*z - max).exp());
+            let sum: f64 = z.iter().sum();
+            loss += max + sum.ln() - score;
+            z.iter_mut().for_each(|z| *z /= sum);
+            z[*class as usize] -= 1.0;
+        }
+        for (z, g) in z.iter().zip(gradient.chunks_exact_mut(width + 1)) {
+            g[width] += z;
+            g.iter_mut().zip(x).for_each(|(g, x)| *g += z * f64::from(*x));
+        }
+    }
+    (loss, gradient)
+}
+
+/// `ln(1 + e^z)` without overflow.
+fn softplus(z: f64) -> f64 {
+    z.max(0.0) + (-z.abs()).exp().ln_1p()
+}
+
+fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+}

@@ -1,0 +1,183 @@
+use serde_json::{Value, json};
+use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
+use tesla_data::arrow::array::RecordBatch;
+use tesla_data::contract::Need;
+use tesla_data::{Contract, Dataset, Frame, Pipeline, Samples, Task};
+
+use crate::{Config, Event, Observer, Report, Result, engine, evaluate, solve};
+
+/// What a training run produced.
+#[derive(Debug)]
+pub struct Trained {
+    /// The sealed model.
+    pub bundle: Bundle,
+    /// Figures on the test rows, when there are any.
+    pub test: Option<Report>,
+    /// Figures on the validation rows, when there are any.
+    pub valid: Option<Report>,
+    /// The loss of the very first step; `None` for a model that is solved exactly.
+    pub first_loss: Option<f64>,
+}
+
+/// Trains a model: the whole way of a row, in order.
+///
+/// # Errors
+/// When the data, the configuration or the model do not fit each other; see the variants of
+/// [`crate::Error`].
+pub fn train(
+    config: &Config,
+    data: &Dataset,
+    device: &Device,
+    observer: &mut dyn Observer,
+) -> Result<Trained> {
+    config.train.check()?;
+    let seed = config.train.seed;
+    let frame = &data.frame;
+
+    // What every column is.
+    let contract = Contract::infer(frame, &config.data, &config.columns)?;
+    for (column, reason) in contract.notes() {
+        observer.event(Event::ColumnUnused {
+            column: column.into(),
+            reason: reason.into(),
+        });
+    }
+
+    // Which rows teach, which tune, which judge.
+    let rows = contract.conform(frame.rows(), Need::Target, &|row| frame.place(row))?;
+    let classes = contract.class_ids(&rows)?;
+    let split = data.split(&config.data, classes.as_deref(), seed)?;
+    let train = Part::of(frame, split.train)?;
+    let valid = Part::apart(data.valid.as_ref(), frame, split.valid)?;
+    let test = Part::apart(data.test.as_ref(), frame, split.test)?;
+
+    // What preparation learns from the training rows, and what it makes of them.
+    let pipeline = Pipeline::new(&contract, &config.columns)?
+        .fit(&train.rows, &|row| train.place(row))?;
+    let samples = |part: &Part| -> Result<Samples> {
+        let place = |row: usize| part.place(row);
+        let rows = contract.conform(&part.rows, Need::Target, &place)?;
+        Ok(pipeline.samples(&rows, &place)?)
+    };
+    let train_samples = samples(&train)?;
+    let valid_samples = valid.as_ref().map(samples).transpose()?;
+
+    // The network.
+    let signature = Signature {
+        input: train_samples.inputs.row_shape(),
+        outputs: pipeline.target.labels().len().max(1),
+        task: contract.task,
+    };
+    let model = config.model.clone().unwrap_or_else(|| default_model(&signature));
+    let network = model.init(&signature, seed, device)?;
+    let rows = [Some(&train), valid.as_ref(), test.as_ref()]
+        .map(|part| part.map_or(0, |part| part.rows.num_rows()));
+
+    // Its weights.
+    let exact = solve::is_exact(&model);
+    observer.event(Event::Started {
+        model: model.kind().into(),
+        parameters: network.parameters(),
+        rows,
+        device: device.name().into(),
+        steps: if exact { 0 } else { train_samples.len.div_ceil(config.train.batch_size) },
+        epochs: if exact { 0 } else { config.train.epochs },
+    });
+    let fitted: Fitted = match exact {
+        true => {
+            let rows = contract.conform(&train.rows, Need::Target, &|row| train.place(row))?;
+            solve::solve(&model, &pipeline, &rows, &train_samples, device, observer)?
+        }
+        false => engine::fit(
+            network,
+            &config.train,
+            &train_samples,
+            valid_samples.as_ref(),
+            &pipeline.target,
+            device,
+            observer,
+        )?,
+    };
+
+    // The sealed model, and its figures through the one door every prediction takes.
+    let resolved = Config {
+        model: Some(model.clone()),
+        ..config.clone()
+    };
+    let provenance = Provenance {
+        source: frame.name().into(),
+        data_sha256: frame.fingerprint()?,
+        rows,
+        seed,
+        device: device.name().into(),
+        config: resolved.without_paths(),
+    };
+    let mut bundle = Bundle::new(
+        signature,
+        contract,
+        pipeline,
+        model,
+        &fitted.network,
+        provenance,
+    )?;
+    let predictor = bundle.clone().predictor(device)?;
+    let report = |part: &Part| evaluate(&predictor, &part.rows, &|row| part.place(row));
+    let valid = valid.as_ref().map(report).transpose()?;
+    let test = test.as_ref().map(report).transpose()?;
+    bundle.report = json!({ "valid": valid, "test": test, "training": fitted.history });
+    Ok(Trained {
+        bundle,
+        test,
+        valid,
+        first_loss: fitted.first_loss,
+    })
+}
+
+/// A network with trained weights and how it came to them.
+pub(crate) struct Fitted {
+    pub(crate) network: Network,
+    pub(crate) first_loss: Option<f64>,
+    pub(crate) history: Value,
+}
+
+fn default_model(signature: &Signature) -> ModelConfig {
+    match signature.input.len() {
+        3 => ModelConfig::Cnn(Default::default()),
+        _ => ModelConfig::Mlp(Default::default()),
+    }
+}
+
+/// The rows of one part, with the way back to their source.
+struct Part<'a> {
+    rows: RecordBatch,
+    frame: &'a Frame,
+    at: Option<Vec<usize>>,
+}
+
+impl<'a> Part<'a> {
+    /// The given rows of `frame`.
+    fn of(frame: &'a Frame, at: Vec<usize>) -> Result<Self> {
+        Ok(Self {
+            rows: frame.take(&at)?,
+            frame,
+            at: Some(at),
+        })
+    }
+
+    /// A source of its own where there is one, else the given rows of `frame`; `None` of nothing.
+    fn apart(own: Option<&'a Frame>, frame: &'a Frame, at: Vec<usize>) -> Result<Option<Self>> {
+        match own {
+            Some(frame) => Ok(Some(Self {
+                rows: frame.rows().clone(),
+                frame,
+                at: None,
+            })),
+            None if at.is_empty() => Ok(None),
+            None => Self::of(frame, at).map(Some),
+        }
+    }
+
+    fn place(&self, row: usize) -> String {
+        self.frame.place(self.at.as_ref().map_or(row, |at| at[row]))
+    }
+}

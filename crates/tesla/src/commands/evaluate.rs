@@ -1,0 +1,44 @@
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use tesla::{Bundle, DeviceChoice};
+use tesla_data::contract::Need;
+use tesla_data::source;
+
+use super::{csv_config, open_device};
+use crate::show;
+
+#[derive(Parser)]
+pub(crate) struct Args {
+    /// A model file.
+    model: PathBuf,
+    /// Rows that carry the target.
+    data: PathBuf,
+    /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
+    #[arg(long, default_value_t)]
+    device: DeviceChoice,
+    /// Print one JSON object with `rows`, `metrics` and `baseline`.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: Args) -> Result<()> {
+    let bundle = Bundle::load(&args.model)?;
+    let source = source::open(&args.data, &csv_config(&bundle))?;
+    if source.fingerprint()? == bundle.provenance.data_sha256 {
+        eprintln!(
+            "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"
+        );
+    }
+    let frame = bundle.contract.read(source, Need::Target)?;
+    let predictor = bundle.predictor(&open_device(args.device)?)?;
+    let report = tesla_train::evaluate(&predictor, frame.rows(), &|row| frame.place(row))?;
+    let mut stdout = std::io::stdout().lock();
+    match args.json {
+        true => writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?,
+        false => write!(stdout, "{}", show::report(frame.name(), &report))?,
+    }
+    Ok(())
+}

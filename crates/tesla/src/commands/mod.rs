@@ -1,0 +1,97 @@
+//! One file per command; here is what they share.
+
+pub(crate) mod evaluate;
+pub(crate) mod inspect;
+pub(crate) mod predict;
+pub(crate) mod serve;
+pub(crate) mod train;
+
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use tesla::{Bundle, Config, Device, DeviceChoice, Error};
+use tesla_data::config::CsvConfig;
+
+/// Opens a device and says on standard error what the user should know about it.
+fn open_device(choice: DeviceChoice) -> Result<Device> {
+    let device = Device::open(choice)?;
+    if let Some(note) = device.note() {
+        eprintln!("note: {note}");
+    }
+    Ok(device)
+}
+
+/// How the CSV files that a model was trained on are written.
+fn csv_config(bundle: &Bundle) -> CsvConfig {
+    let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
+    config.unwrap_or_default().data.csv
+}
+
+/// `tesla devices`.
+pub(crate) fn devices() -> Result<()> {
+    let mut out = io::stdout().lock();
+    for device in tesla_core::device::list() {
+        writeln!(out, "{:<8}  {}", device.choice, device.description)?;
+    }
+    Ok(())
+}
+
+/// `tesla schema`.
+pub(crate) fn schema() -> Result<()> {
+    let schema = schemars::schema_for!(Config);
+    writeln!(io::stdout().lock(), "{}", serde_json::to_string_pretty(&schema)?)?;
+    Ok(())
+}
+
+/// The exit code of an error, as `tesla --help` documents them.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    let core = error
+        .downcast_ref::<tesla_core::Error>()
+        .or_else(|| match error.downcast_ref::<Error>() {
+            Some(Error::Core(e)) => Some(e),
+            _ => None,
+        });
+    match core {
+        Some(tesla_core::Error::Device(_)) => 3,
+        Some(tesla_core::Error::Io { action: "write", .. }) => 3,
+        Some(_) => 1,
+        // Reading is answered with the message of the source; what is left is writing and ports.
+        None if error.downcast_ref::<io::Error>().is_some() => 3,
+        None => 1,
+    }
+}
+
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Writes a file that appears whole or not at all.
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let fail = |source: io::Error| tesla_core::Error::Io {
+        action: "write",
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(fail)?;
+    {
+        let mut buffered = io::BufWriter::new(&mut file);
+        write(&mut buffered)?;
+        buffered.flush().map_err(fail)?;
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(file.path(), open).map_err(fail)?;
+    }
+    file.persist(path).map_err(|e| fail(e.error))?;
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Raw data in, a sealed model out, the same model served anywhere.
+//!
+//! The five stages are five modules: [`ingest`], [`prepare`], [`train`], [`evaluate`],
+//! [`deploy`]. A [`Model`] is what training returns and what a `model.tesla` file holds; every
+//! prediction goes through it, so what is measured is what is served.
+//!
+//! ```
+//! use tesla::{evaluate, ingest, train};
+//!
+//! # fn main() -> tesla::Result<()> {
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../datasets/iris/iris.csv");
+//! let data = ingest::load_csv(path)?;
+//! let model = train::logistic_regression(&data, "species")?;
+//! println!("test figures: {:?}", model.test());
+//!
+//! let flower = serde_json::json!({
+//!     "sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2,
+//! });
+//! assert_eq!(model.predict_json(&[flower])?.to_strings(), ["setosa"]);
+//! assert!(evaluate::evaluate(&model, &data)?.headline().1 > 0.9);
+//! # Ok(())
+//! # }
+//! ```
+
+mod model;
+
+pub use model::Model;
+pub use tesla_core::{Bundle, Device, DeviceChoice, ModelConfig, Predictions, Predictor};
+pub use tesla_data::{Dataset, Frame};
+pub use tesla_train::{Config, Error, Event, Observer, Report, Result, TrainConfig};
+
+/// The rows of a training run, and where they come from.
+pub mod ingest {
+    use std::path::Path;
+
+    pub use tesla_data::config::CsvConfig;
+    pub use tesla_data::source::{CsvSource, IdxSource, ImageFolder, JsonSource, Source, open};
+    pub use tesla_data::{Contract, Dataset, Frame};
+
+    use crate::Result;
+
+    /// Reads a CSV file with a header line. Kinds of columns are inferred from all rows.
+    ///
+    /// # Errors
+    /// When the file cannot be read; the message names file and line.
+    pub fn load_csv(path: impl AsRef<Path>) -> Result<Dataset> {
+        load(path)
+    }
+
+    /// Reads a folder of images, one sub-folder per class.
+    ///
+    /// # Errors
+    /// When the folder holds no images.
+    pub fn load_images(path: impl AsRef<Path>) -> Result<Dataset> {
+        load(path)
+    }
+
+    /// Reads a CSV or JSON-lines file, a folder of images or an IDX file, whichever it is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn load(path: impl AsRef<Path>) -> Result<Dataset> {
+        let source = open(path.as_ref(), &CsvConfig::default())?;
+        Ok(Dataset::from_frame(Frame::read_all(source)?))
+    }
+}
+
+/// Everything between a raw column and a tensor.
+pub mod prepare {
+    pub use tesla_data::config::{ColumnConfig, Impute, Scale};
+    pub use tesla_data::prepare::{FittedColumn, FittedPipeline, FittedTarget, Pipeline};
+    pub use tesla_data::{Contract, Inputs, Samples, Target};
+}
+
+/// From a data set to a model.
+pub mod train {
+    pub use tesla_core::model::{Block, CnnConfig, LinearConfig, LogisticConfig, MlpConfig};
+    pub use tesla_train::{EarlyStop, Optimizer, Silent, train};
+
+    use crate::{Config, Dataset, Device, DeviceChoice, Model, ModelConfig, Result};
+
+    /// Least squares for the column `target`.
+    ///
+    /// # Errors
+    /// When the column is missing or not a number.
+    pub fn linear_regression(data: &Dataset, target: &str) -> Result<Model> {
+        with_model(data, target, ModelConfig::Linear(Default::default()))
+    }
+
+    /// Logistic regression for the classes of the column `target`.
+    ///
+    /// # Errors
+    /// When the column is missing or has one class only.
+    pub fn logistic_regression(data: &Dataset, target: &str) -> Result<Model> {
+        with_model(data, target, ModelConfig::Logistic(Default::default()))
+    }
+
+    /// Any model with the defaults of everything else, on the device that `auto` finds.
+    ///
+    /// # Errors
+    /// When the model does not fit the data.
+    pub fn with_model(data: &Dataset, target: &str, model: ModelConfig) -> Result<Model> {
+        let mut config = Config {
+            model: Some(model),
+            ..Default::default()
+        };
+        config.data.target = Some(target.into());
+        with_config(&config, data, DeviceChoice::Auto)
+    }
+
+    /// The whole of a `tesla.toml`, but for its data source, which `data` stands for.
+    ///
+    /// # Errors
+    /// When data, configuration and model do not fit each other.
+    pub fn with_config(config: &Config, data: &Dataset, device: DeviceChoice) -> Result<Model> {
+        let device = Device::open(device)?;
+        let trained = train(config, data, &device, &mut Silent)?;
+        Ok(Model::new(trained.bundle.predictor(&device)?, trained.test))
+    }
+}
+
+/// How good a model is.
+pub mod evaluate {
+    pub use tesla_train::Report;
+    pub use tesla_train::evaluate::Metrics;
+    pub use tesla_train::metrics::{Classification, Regression, classification, regression};
+
+    use crate::{Dataset, Model, Result};
+
+    /// Evaluates a model on all rows of `data`, which carry the target.
+    ///
+    /// # Errors
+    /// When the rows break the model's contract.
+    pub fn evaluate(model: &Model, data: &Dataset) -> Result<Report> {
+        let frame = &data.frame;
+        tesla_train::evaluate(model.predictor(), frame.rows(), &|row| frame.place(row))
+    }
+}
+
+/// A model behind HTTP.
+pub mod deploy {
+    use std::net::SocketAddr;
+
+    pub use tesla_serve::router;
+
+    use crate::Model;
+
+    /// Serves a model under `name` until the process ends.
+    ///
+    /// # Errors
+    /// When the address cannot be used.
+    pub fn serve(model: Model, name: &str, addr: SocketAddr) -> std::io::Result<()> {
+        let runtime = tokio::runtime::Runtime::new()?;
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind(addr).await?;
+            let model = tesla_serve::Model {
+                name: name.into(),
+                predictor: model.into_predictor(),
+            };
+            tesla_serve::serve(vec![model], listener, std::future::pending()).await
+        })
+    }
+}

@@ -1,0 +1,88 @@
+use std::path::Path;
+
+use serde_json::Value;
+use tesla_core::{Bundle, Device, DeviceChoice, Predictions, Predictor};
+use tesla_data::arrow::array::RecordBatch;
+use tesla_data::contract::Need;
+use tesla_data::source::rows_to_batch;
+
+use crate::{Report, Result};
+
+/// A trained model on a device: what `model.tesla` holds, ready to predict.
+#[derive(Debug)]
+pub struct Model {
+    predictor: Predictor,
+    test: Option<Report>,
+}
+
+impl Model {
+    pub(crate) fn new(predictor: Predictor, test: Option<Report>) -> Self {
+        Self { predictor, test }
+    }
+
+    /// Opens a `model.tesla`.
+    ///
+    /// # Errors
+    /// When the file is not a bundle, is truncated or altered, or the device is not there.
+    pub fn load(path: impl AsRef<Path>, device: DeviceChoice) -> Result<Self> {
+        let device = Device::open(device)?;
+        let bundle = Bundle::load(path.as_ref())?;
+        Ok(Self::new(bundle.predictor(&device)?, None))
+    }
+
+    /// Writes a `model.tesla`; it appears whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        Ok(self.predictor.bundle().save(path.as_ref())?)
+    }
+
+    /// The figures on the test rows of the run that trained this model.
+    pub fn test(&self) -> Option<&Report> {
+        self.test.as_ref()
+    }
+
+    /// Predicts Arrow rows.
+    ///
+    /// # Errors
+    /// When the rows break the model's contract.
+    pub fn predict(&self, rows: &RecordBatch) -> Result<Predictions> {
+        Ok(self.predictor.predict(rows)?)
+    }
+
+    /// Predicts JSON objects with one value per feature column.
+    ///
+    /// # Errors
+    /// When a row is no object, or breaks the model's contract.
+    pub fn predict_json(&self, rows: &[Value]) -> Result<Predictions> {
+        let rows = rows
+            .iter()
+            .enumerate()
+            .map(|(i, row)| {
+                row.as_object().cloned().ok_or_else(|| {
+                    tesla_data::Error::Config(format!("row {} is not a JSON object", i + 1)).into()
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let schema = self.predictor.bundle().contract.schema(Need::Features);
+        self.predict(&rows_to_batch(&rows, &schema, &|row| {
+            format!("row {}", row + 1)
+        })?)
+    }
+
+    /// The sealed model behind it.
+    pub fn bundle(&self) -> &Bundle {
+        self.predictor.bundle()
+    }
+
+    /// The predictor behind it.
+    pub fn predictor(&self) -> &Predictor {
+        &self.predictor
+    }
+
+    /// The predictor, to hand to a server.
+    pub fn into_predictor(self) -> Predictor {
+        self.predictor
+    }
+}

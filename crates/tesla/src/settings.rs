@@ -1,0 +1,128 @@
+//! `tesla.toml`: read with errors that name the line, written resolved beside the model.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, anyhow, bail};
+use tesla::{Config, ModelConfig};
+use tesla_data::nearest;
+
+/// Reads a configuration.
+pub(crate) fn load(path: &Path) -> Result<Config> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| anyhow!("cannot read `{}`: {e}", path.display()))?;
+    parse(&path.display().to_string(), &text)
+}
+
+fn parse(name: &str, text: &str) -> Result<Config> {
+    let error = match toml::from_str(text) {
+        Ok(config) => return Ok(config),
+        Err(error) => error,
+    };
+    let message = error.message();
+    let span = error.span().unwrap_or(0..text.len());
+    // Serde says "unknown field `x`, expected one of `a`, `b`", and for a table with a `kind` the
+    // span is the whole table: find the word itself.
+    let mut words = message.split('`').skip(1).step_by(2);
+    let unknown = ["unknown field", "unknown variant"]
+        .iter()
+        .any(|start| message.starts_with(start));
+    if let Some(word) = words.next().filter(|_| unknown) {
+        let valid: Vec<&str> = words.collect();
+        let near = nearest(word, &valid)
+            .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+        let at = find_word(text, span, word);
+        let valid: Vec<String> = valid.iter().map(|v| format!("`{v}`")).collect();
+        let what = match message.starts_with("unknown field") {
+            true => "key",
+            false => "value",
+        };
+        bail!(
+            "`{name}` {}: unknown {what} `{word}`{near}: expected one of {}",
+            place(text, at),
+            valid.join(", ")
+        );
+    }
+    bail!("`{name}` {}: {}", place(text, span.start), message.trim_end().replace('\n', ", "))
+}
+
+/// Where `word` stands as a whole word within `span`, or the span's start.
+fn find_word(text: &str, span: std::ops::Range<usize>, word: &str) -> usize {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    let inside = &text[span.clone()];
+    inside
+        .match_indices(word)
+        .map(|(at, _)| at)
+        .find(|at| {
+            !inside[..*at].ends_with(is_part) && !inside[at + word.len()..].starts_with(is_part)
+        })
+        .map_or(span.start, |at| span.start + at)
+}
+
+fn place(text: &str, at: usize) -> String {
+    let before = &text[..at.min(text.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("line {line}, column {column}")
+}
+
+/// The configuration as it was carried out, with paths that hold from anywhere.
+pub(crate) fn to_toml(config: &Config, base: &Path, model: ModelConfig) -> Result<String> {
+    let anywhere = |path: &str| -> String {
+        let joined: PathBuf = base.join(path);
+        let absolute = std::fs::canonicalize(&joined).unwrap_or(joined);
+        absolute.display().to_string()
+    };
+    let mut config = config.clone();
+    config.model = Some(model);
+    config.data.source = anywhere(&config.data.source);
+    let data = &mut config.data;
+    for path in [&mut data.test, &mut data.valid, &mut data.split.test_rows] {
+        *path = path.as_deref().map(anywhere);
+    }
+    Ok(toml::to_string(&config)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        parse("t.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_misspelt_key_names_its_line_and_the_nearest_word() {
+        let error = message("[data]\nsource = \"a.csv\"\n\n[train]\nepcohs = 3\n");
+        assert!(
+            error.starts_with("`t.toml` line 5, column 1: unknown key `epcohs` (did you mean `epochs`?)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_misspelt_key_of_a_model_is_found_inside_its_table() {
+        let error = message("[model]\nkind = \"mlp\"\nhiden = [3]\n");
+        assert!(
+            error.starts_with("`t.toml` line 3, column 1: unknown key `hiden` (did you mean `hidden`?)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_kind_lists_the_right_ones() {
+        let error = message("[model]\nkind = \"mpl\"\n");
+        assert!(
+            error.contains("line 2") && error.contains("unknown value `mpl` (did you mean `mlp`?)"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let config = parse("t.toml", "[data]\nsource = \"/x.csv\"\n[columns.a]\nscale = \"none\"\n").unwrap();
+        let model = ModelConfig::from_kind("cnn").unwrap();
+        let text = to_toml(&config, Path::new(""), model.clone()).unwrap();
+        let back = parse("t.toml", &text).unwrap();
+        assert_eq!(back, Config { model: Some(model), ..config });
+    }
+}
