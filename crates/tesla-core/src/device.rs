@@ -115,7 +115,7 @@ pub struct DeviceInfo {
     pub description: String,
 }
 
-/// Every device this build can use on this machine. Opens each GPU.
+/// Every device this build can use on this machine. Opens none of them.
 pub fn list() -> Vec<DeviceInfo> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut devices = Vec::new();
@@ -205,7 +205,7 @@ fn wgpu(index: usize) -> Result<Device> {
             n => format!("`wgpu:{index}` is not there: the last of `tesla devices` is `wgpu:{}`", n - 1),
         })
     })?;
-    let mut device = Device::new(adapter.device.clone(), "wgpu");
+    let mut device = Device::new(adapter.open()?, "wgpu");
     if adapter.is_cpu {
         device.note = Some(format!(
             "`{}` is a software renderer on the CPU: `--device flex` is much faster",
@@ -217,40 +217,79 @@ fn wgpu(index: usize) -> Result<Device> {
 
 #[cfg(feature = "wgpu")]
 struct Adapter {
-    device: BurnDevice,
+    kind: burn::tensor::DeviceKind,
     description: String,
     is_cpu: bool,
+    /// Opened at first use, and once: the runtime refuses a second initialisation.
+    device: std::sync::OnceLock<Result<BurnDevice, String>>,
 }
 
-/// All adapters, real GPUs first. A selector may be initialised only once per process.
+#[cfg(feature = "wgpu")]
+impl Adapter {
+    fn open(&self) -> Result<BurnDevice> {
+        let open = || {
+            let options = BurnDevice::wgpu_options().device_kind(self.kind.clone());
+            options.init().map_err(|e| e.to_string())
+        };
+        self.device
+            .get_or_init(open)
+            .clone()
+            .map_err(|e| Error::Device(format!("`{}` cannot be opened: {e}", self.description)))
+    }
+}
+
+/// All adapters of the graphics API that comes first on this machine, real GPUs first.
 #[cfg(feature = "wgpu")]
 fn adapters() -> &'static [Adapter] {
     use burn::tensor::DeviceKind;
-    use burn::tensor::wgpu::wgpu::DeviceType;
+    use burn::tensor::wgpu::wgpu::{Backends, DeviceType, Instance, InstanceDescriptor};
 
     static ADAPTERS: std::sync::OnceLock<Vec<Adapter>> = std::sync::OnceLock::new();
     ADAPTERS.get_or_init(|| {
-        let open = |kind: DeviceKind| {
-            let options = BurnDevice::wgpu_options().device_kind(kind);
-            let (device, setup) = options.init_with_setup().ok()?;
-            let info = setup.adapter.get_info();
-            Some(Adapter {
-                device,
-                description: format!("{} ({:?}, {:?})", info.name, info.device_type, info.backend),
-                is_cpu: info.device_type == DeviceType::Cpu,
-            })
-        };
+        let instance = Instance::new(InstanceDescriptor {
+            backends: Backends::PRIMARY,
+            ..InstanceDescriptor::new_without_display_handle()
+        });
+        let found: Vec<_> = ready(instance.enumerate_adapters(Backends::PRIMARY))
+            .iter()
+            .map(|adapter| adapter.get_info())
+            .collect();
+        let api = found.first().map(|info| info.backend);
         let kinds = [
-            DeviceKind::DiscreteGpu as fn(usize) -> DeviceKind,
-            DeviceKind::IntegratedGpu,
-            DeviceKind::VirtualGpu,
+            (DeviceType::DiscreteGpu, DeviceKind::DiscreteGpu as fn(usize) -> DeviceKind),
+            (DeviceType::IntegratedGpu, DeviceKind::IntegratedGpu),
+            (DeviceType::VirtualGpu, DeviceKind::VirtualGpu),
+            (DeviceType::Cpu, |_| DeviceKind::Cpu),
         ];
         kinds
             .into_iter()
-            .flat_map(|kind| (0..).map_while(move |index| open(kind(index))))
-            .chain(open(DeviceKind::Cpu))
+            .flat_map(|(device_type, kind)| {
+                found
+                    .iter()
+                    .filter(move |info| Some(info.backend) == api && info.device_type == device_type)
+                    .enumerate()
+                    .map(move |(index, info)| Adapter {
+                        kind: kind(index),
+                        description: format!(
+                            "{} ({:?}, {:?})",
+                            info.name, info.device_type, info.backend
+                        ),
+                        is_cpu: device_type == DeviceType::Cpu,
+                        device: std::sync::OnceLock::new(),
+                    })
+            })
             .collect()
     })
+}
+
+/// The value of a future that is ready at once, as adapter enumeration is outside of a browser.
+#[cfg(feature = "wgpu")]
+fn ready<T: Default>(future: impl Future<Output = T>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => T::default(),
+    }
 }
 
 #[cfg(test)]

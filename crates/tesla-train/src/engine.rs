@@ -34,7 +34,8 @@ pub(crate) fn fit(
     device: &Device,
     observer: &mut dyn Observer,
 ) -> Result<Fitted> {
-    let device = device.burn().clone().autodiff();
+    let plain = device.burn().clone();
+    let device = plain.clone().autodiff();
     device.seed(config.seed);
     let goal = Goal::new(target);
     let mut network = network.train();
@@ -78,7 +79,7 @@ pub(crate) fn fit(
         }
         let (valid_loss, valid_metric) = match valid {
             Some(valid) => {
-                let (loss, metric) = goal.evaluate(&network.valid(), valid)?;
+                let (loss, metric) = goal.evaluate(&network.valid(), valid, &plain)?;
                 (Some(loss), Some(metric))
             }
             None => (None, None),
@@ -108,7 +109,7 @@ pub(crate) fn fit(
     Ok(Fitted {
         network: best.network.unwrap_or_else(|| network.valid()),
         first_loss,
-        history: json!({ "epochs": history }),
+        history: json!({ "first_loss": first_loss, "epochs": history }),
     })
 }
 
@@ -193,22 +194,21 @@ impl Goal {
     }
 
     /// Mean loss and metric over all rows, without gradients.
-    fn evaluate(&self, network: &Network, samples: &Samples) -> Result<(f64, f64)> {
-        let device = network
-            .devices()
-            .first()
-            .cloned()
-            .unwrap_or_default()
-            .without_autodiff();
+    fn evaluate(
+        &self,
+        network: &Network,
+        samples: &Samples,
+        device: &BurnDevice,
+    ) -> Result<(f64, f64)> {
         let order: Vec<usize> = (0..samples.len).collect();
         let mut losses = LossSum::default();
         let mut hits = LossSum::default();
         for rows in order.chunks(VALID_ROWS) {
-            let output = network.forward(Batch::gather(&samples.inputs, rows, &device));
-            let loss = self.loss(output.clone(), &samples.target, rows, &device);
+            let output = network.forward(Batch::gather(&samples.inputs, rows, device));
+            let loss = self.loss(output.clone(), &samples.target, rows, device);
             losses.add(loss, rows.len());
             if let Goal::Classes = self {
-                let truth = classes(&samples.target, rows, &device);
+                let truth = classes(&samples.target, rows, device);
                 let hit = output.argmax(1).flatten::<1>(0, 1).equal(truth);
                 hits.add(hit.float().mean(), rows.len());
             }

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
 use tesla_data::arrow::array::RecordBatch;
 use tesla_data::contract::Need;
-use tesla_data::{Contract, Dataset, Frame, Pipeline, Samples, Task};
+use tesla_data::{Contract, Dataset, Frame, Pipeline, Samples};
 
 use crate::{Config, Event, Observer, Report, Result, engine, evaluate, solve};
 

@@ -19,9 +19,9 @@ fn parse(name: &str, text: &str) -> Result<Config> {
         Err(error) => error,
     };
     let message = error.message();
-    let span = error.span().unwrap_or(0..text.len());
+    let start = error.span().map_or(0, |span| span.start);
     // Serde says "unknown field `x`, expected one of `a`, `b`", and for a table with a `kind` the
-    // span is the whole table: find the word itself.
+    // span is the table's head: find the word itself.
     let mut words = message.split('`').skip(1).step_by(2);
     let unknown = ["unknown field", "unknown variant"]
         .iter()
@@ -30,7 +30,7 @@ fn parse(name: &str, text: &str) -> Result<Config> {
         let valid: Vec<&str> = words.collect();
         let near = nearest(word, &valid)
             .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
-        let at = find_word(text, span, word);
+        let at = find_word(text, start, word);
         let valid: Vec<String> = valid.iter().map(|v| format!("`{v}`")).collect();
         let what = match message.starts_with("unknown field") {
             true => "key",
@@ -42,20 +42,20 @@ fn parse(name: &str, text: &str) -> Result<Config> {
             valid.join(", ")
         );
     }
-    bail!("`{name}` {}: {}", place(text, span.start), message.trim_end().replace('\n', ", "))
+    bail!("`{name}` {}: {}", place(text, start), message.trim_end().replace('\n', ", "))
 }
 
-/// Where `word` stands as a whole word within `span`, or the span's start.
-fn find_word(text: &str, span: std::ops::Range<usize>, word: &str) -> usize {
+/// Where `word` stands as a whole word from `start` on, or `start`.
+fn find_word(text: &str, start: usize, word: &str) -> usize {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    let inside = &text[span.clone()];
+    let inside = &text[start..];
     inside
         .match_indices(word)
         .map(|(at, _)| at)
         .find(|at| {
             !inside[..*at].ends_with(is_part) && !inside[at + word.len()..].starts_with(is_part)
         })
-        .map_or(span.start, |at| span.start + at)
+        .map_or(start, |at| start + at)
 }
 
 fn place(text: &str, at: usize) -> String {

@@ -1,0 +1,122 @@
+//! Bad input: one sentence with file, line and column, a non-zero exit, nothing left behind.
+
+use std::path::Path;
+
+use crate::support::{fails, files, folder, iris, repo};
+
+const HEADER: &str = "sepal_length,sepal_width,petal_length,petal_width";
+
+fn write(folder: &Path, name: &str, content: &str) {
+    std::fs::write(folder.join(name), content).unwrap();
+}
+
+fn train(folder: &Path, data: &str) -> String {
+    let message = fails(folder, &["train", data, "--target", "y", "--device", "flex", "--out", "run"]);
+    assert!(!folder.join("run").exists(), "a failed run left files");
+    message
+}
+
+#[test]
+fn sources_that_cannot_be_read() {
+    let folder = folder();
+    let at = folder.path();
+    let message = train(at, "nowhere.csv");
+    assert!(message.starts_with("cannot read `nowhere.csv`: No such file"), "{message}");
+
+    write(at, "empty.csv", "");
+    insta::assert_snapshot!(train(at, "empty.csv"), @"`empty.csv` is empty: expected a header line and at least one row");
+
+    write(at, "ragged.csv", "x,y\n1,2\n3\n");
+    insta::assert_snapshot!(train(at, "ragged.csv"), @"`ragged.csv` line 3: 1 fields where 2 are expected: a quote or a delimiter is missing or too many");
+
+    std::fs::create_dir(at.join("pictures")).unwrap();
+    insta::assert_snapshot!(train(at, "pictures"), @"`pictures` holds no images: expected one sub-folder per class with files ending in .png, .jpg, .jpeg, .bmp, .gif, .webp, .tif, .tiff");
+
+    write(at, "one.csv", "x,z\n1,2\n");
+    insta::assert_snapshot!(train(at, "one.csv"), @"no column `y` in `one.csv`: it has `x`, `z`");
+}
+
+#[test]
+fn a_picture_that_is_none() {
+    let folder = folder();
+    let class = folder.path().join("pictures/cat");
+    std::fs::create_dir_all(&class).unwrap();
+    std::fs::write(class.join("a.png"), b"not a picture").unwrap();
+    let message = fails(folder.path(), &["train", "pictures", "--device", "flex"]);
+    assert!(message.contains("a.png`, column `image`: the image cannot be decoded"), "{message}");
+}
+
+#[test]
+fn rows_that_break_the_contract() {
+    let folder = folder();
+    let at = folder.path();
+    let model = iris(at);
+    let predict = |data: &str| {
+        let message = fails(at, &["predict", model.to_str().unwrap(), data, "-o", "out.csv", "--device", "flex"]);
+        assert!(!files(at).iter().any(|f| f.contains("out") || f.starts_with(".tmp")), "{:?}", files(at));
+        message
+    };
+    write(at, "text.csv", &format!("{HEADER}\n5.1,3.5,1.4,0.2\n5.1,wide,1.4,0.2\n"));
+    insta::assert_snapshot!(predict("text.csv"), @"`text.csv` line 3, column `sepal_width`: `wide` is not a number: expected a finite number, or nothing for a missing value");
+
+    write(at, "missing.csv", "sepal_length,sepal_wdth,petal_length,petal_width\n5.1,3.5,1.4,0.2\n");
+    insta::assert_snapshot!(predict("missing.csv"), @"no column `sepal_width` in the rows (did you mean `sepal_wdth`?): it has `sepal_length`, `sepal_wdth`, `petal_length`, `petal_width`");
+
+    write(at, "class.csv", &format!("{HEADER},species\n5.1,3.5,1.4,0.2,setosa\n5.1,3.5,1.4,0.2,sitosa\n"));
+    let message = fails(at, &["evaluate", model.to_str().unwrap(), "class.csv", "--device", "flex"]);
+    insta::assert_snapshot!(message, @"`class.csv` line 3, column `species`: the class `sitosa` is unknown (did you mean `setosa`?): the model knows `setosa`, `versicolor`, `virginica`");
+}
+
+#[test]
+fn bundles_that_are_damaged() {
+    let folder = folder();
+    let at = folder.path();
+    let model = std::fs::read(iris(at)).unwrap();
+    std::fs::write(at.join("cut.tesla"), &model[..model.len() / 2]).unwrap();
+    insta::assert_snapshot!(fails(at, &["inspect", "cut.tesla"]), @"`cut.tesla` is truncated or not a TESLA bundle: its seal is missing; copy it again from where it was trained");
+
+    // Any single changed byte is noticed, wherever it stands.
+    for place in (0..model.len()).step_by(model.len() / 40) {
+        let mut altered = model.clone();
+        altered[place] ^= 0x20;
+        std::fs::write(at.join("altered.tesla"), &altered).unwrap();
+        fails(at, &["inspect", "altered.tesla"]);
+    }
+    let mut altered = model.clone();
+    altered[model.len() / 2] ^= 1;
+    std::fs::write(at.join("altered.tesla"), &altered).unwrap();
+    insta::assert_snapshot!(fails(at, &["inspect", "altered.tesla"]), @"`altered.tesla` has been altered: its bytes do not match its seal; copy it again from where it was trained");
+
+    write(at, "text.tesla", "hello");
+    insta::assert_snapshot!(fails(at, &["inspect", "text.tesla"]), @"`text.tesla` is not a TESLA bundle: expected the `model.tesla` of `tesla train`");
+}
+
+#[test]
+fn configurations_that_are_misspelt() {
+    let folder = folder();
+    let at = folder.path();
+    write(at, "a.toml", "[data]\nsource = \"x.csv\"\ntraget = \"y\"\n");
+    let message = fails(at, &["train", "a.toml"]);
+    assert!(message.starts_with("`a.toml` line 3, column 1: unknown key `traget` (did you mean `target`?)"), "{message}");
+
+    let data = repo("datasets/iris/iris.csv");
+    write(at, "b.toml", &format!("[data]\nsource = {data:?}\ntarget = \"specis\"\n"));
+    let message = fails(at, &["train", "b.toml"]);
+    assert!(message.starts_with("no column `specis` in `iris.csv` (did you mean `species`?)"), "{message}");
+}
+
+#[test]
+fn models_that_do_not_fit_the_data() {
+    let folder = folder();
+    let data = repo("datasets/iris/iris.csv");
+    let data = data.to_str().unwrap();
+    for (model, part) in [
+        ("cnn", "the model `cnn` needs images"),
+        ("linear", "the model `linear` needs a number to predict"),
+        ("mpl", "`mpl` is not a model (did you mean `mlp`?)"),
+    ] {
+        let args = ["train", data, "--target", "species", "--model", model, "--device", "flex"];
+        let message = fails(folder.path(), &args);
+        assert!(message.starts_with(part), "{message}");
+    }
+}

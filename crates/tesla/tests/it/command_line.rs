@@ -1,0 +1,101 @@
+//! What a person types and reads.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{folder, iris, repo, succeeds};
+
+#[test]
+fn predict_keeps_the_columns_and_appends_the_prediction() {
+    let folder = folder();
+    let model = iris(folder.path());
+    let model = model.to_str().unwrap();
+    let rows = "id,petal_width,petal_length,sepal_width,sepal_length\n007,0.2,1.4,3.5,5.1\n008,2.3,6.0,,6.9\n";
+    std::fs::write(folder.path().join("new.csv"), rows).unwrap();
+    succeeds(folder.path(), &["predict", model, "new.csv", "-o", "out.csv", "--device", "flex"]);
+    let out = std::fs::read_to_string(folder.path().join("out.csv")).unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines[0],
+        "id,petal_width,petal_length,sepal_width,sepal_length,prediction,probability_setosa,probability_versicolor,probability_virginica"
+    );
+    assert!(lines[1].starts_with("007,0.2,1.4,3.5,5.1,setosa,0.9"), "{}", lines[1]);
+    assert!(lines[2].starts_with("008,2.3,6.0,,6.9,virginica,"), "{}", lines[2]);
+}
+
+#[test]
+fn predict_reads_standard_input_and_answers_json_with_json() {
+    let folder = folder();
+    let model = iris(folder.path());
+    let row = r#"{"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2, "note": "a"}"#;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tesla"))
+        .args(["predict", model.to_str().unwrap(), "-", "--device", "flex"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    writeln!(child.stdin.take().unwrap(), "{row}").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["prediction"], "setosa");
+    assert_eq!(answer["note"], "a");
+    assert!(answer["probability_setosa"].as_f64().unwrap() > 0.9);
+}
+
+#[test]
+fn evaluate_prints_one_object_with_metrics() {
+    let folder = folder();
+    let model = iris(folder.path());
+    let data = repo("datasets/iris/iris.csv");
+    let args = ["evaluate", model.to_str().unwrap(), data.to_str().unwrap(), "--json", "--device", "flex"];
+    let report: Value = serde_json::from_str(&succeeds(folder.path(), &args)).unwrap();
+    assert_eq!(report["rows"], 150);
+    assert!(report["metrics"]["accuracy"].as_f64().unwrap() > 0.9);
+}
+
+#[test]
+fn a_run_leaves_what_is_needed_to_repeat_it() {
+    let folder = folder();
+    let first = iris(folder.path());
+    succeeds(folder.path(), &["train", "run/tesla.toml", "--device", "flex", "--out", "again", "-q"]);
+    let again = folder.path().join("again/model.tesla");
+    assert_eq!(std::fs::read(first).unwrap(), std::fs::read(again).unwrap());
+    assert_eq!(
+        crate::support::files(&folder.path().join("run")),
+        ["metrics.jsonl", "model.tesla", "report.json", "tesla.toml"]
+    );
+}
+
+#[test]
+fn training_can_speak_json() {
+    let folder = folder();
+    let data = repo("datasets/wine/wine.csv");
+    let args = [
+        "train", data.to_str().unwrap(), "--target", "cultivar", "--device", "flex", "--epochs", "2",
+        "--out", "run", "--json",
+    ];
+    let out = succeeds(folder.path(), &args);
+    let events: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(events[0]["event"], "started");
+    let last = events.last().unwrap();
+    assert_eq!(last["event"], "finished");
+    assert!(last["test"]["metrics"]["accuracy"].is_number());
+    assert_eq!(events.iter().filter(|e| e["event"] == "epoch").count(), 2);
+}
+
+#[test]
+fn inspect_shows_the_coefficients_and_the_schema_names_every_table() {
+    let folder = folder();
+    let model = iris(folder.path());
+    let text = succeeds(folder.path(), &["inspect", model.to_str().unwrap()]);
+    assert!(text.contains("target   species: setosa, versicolor, virginica"), "{text}");
+    assert!(text.contains("coefficients of `setosa`"), "{text}");
+    let schema: Value = serde_json::from_str(&succeeds(folder.path(), &["schema"])).unwrap();
+    for table in ["data", "columns", "model", "train"] {
+        assert!(schema["properties"][table].is_object(), "{table}");
+    }
+    let devices = succeeds(folder.path(), &["devices"]);
+    assert!(devices.contains("flex"), "{devices}");
+}

@@ -1,0 +1,10 @@
+//! The whole line through the binary and the library, one module per promise.
+
+mod bad_input;
+mod bundle;
+mod command_line;
+mod crates;
+mod peers;
+mod repeat;
+mod serving;
+mod support;

@@ -1,0 +1,168 @@
+//! A served model, asked over a real connection.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::{folder, iris, repo, succeeds};
+
+struct Server {
+    child: Child,
+    addr: String,
+}
+
+impl Server {
+    /// Starts a server on a free port; it prints its address once it listens.
+    fn start(model: &Path, name: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tesla"))
+            .args(["serve", model.to_str().unwrap(), "--addr", "127.0.0.1:0"])
+            .args(["--name", name, "--device", "flex"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let addr = line.trim().rsplit("http://").next().unwrap().to_string();
+        Self { child, addr }
+    }
+
+    /// Sends a request without a content type, as some clients do.
+    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(&self.addr).unwrap();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+    }
+
+    fn get(&self, path: &str) -> (u16, Value) {
+        self.ask("GET", path, "")
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.ask("POST", path, &body.to_string())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn column(name: &str, data: Value) -> Value {
+    json!({ "name": name, "shape": [2], "datatype": "FP64", "data": data })
+}
+
+#[test]
+fn a_table_model_speaks_both_protocols() {
+    let folder = folder();
+    let server = Server::start(&iris(folder.path()), "iris");
+
+    assert_eq!(server.get("/v2/health/live"), (200, json!({ "live": true })));
+    assert_eq!(server.get("/v2/health/ready"), (200, json!({ "ready": true })));
+    assert_eq!(server.get("/v2").1["name"], "tesla");
+    assert_eq!(server.get("/v2/models/iris/ready").0, 200);
+    let (status, metadata) = server.get("/v2/models/iris/versions/1");
+    assert_eq!(status, 200);
+    assert_eq!(
+        metadata["inputs"][0],
+        json!({ "name": "sepal_length", "datatype": "FP64", "shape": [-1] })
+    );
+
+    let request = json!({ "id": "42", "inputs": [
+        column("sepal_length", json!([5.1, 6.9])), column("sepal_width", json!([3.5, 3.1])),
+        column("petal_length", json!([[1.4], [5.4]])), column("petal_width", json!([0.2, 2.3])),
+    ] });
+    let (status, tensors) = server.post("/v2/models/iris/infer", &request);
+    assert_eq!(status, 200, "{tensors}");
+    assert_eq!(tensors["id"], "42");
+    assert_eq!(tensors["outputs"][0]["data"], json!(["setosa", "virginica"]));
+    assert_eq!(tensors["outputs"][1]["shape"], json!([2, 3]));
+
+    let row = json!({ "sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2 });
+    let (status, rows) = server.post("/v1/models/iris/predict", &json!({ "rows": [row, row] }));
+    assert_eq!(status, 200, "{rows}");
+    let first = &rows["predictions"][0];
+    assert_eq!(first["prediction"], "setosa");
+    assert_eq!(first, &rows["predictions"][1]);
+    assert_eq!(first["probabilities"]["setosa"], tensors["outputs"][1]["data"][0]);
+}
+
+#[test]
+fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
+    let folder = folder();
+    let server = Server::start(&iris(folder.path()), "iris");
+    let full = json!({ "sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2 });
+    let with = |key: &str, value: Value| {
+        let mut row = full.clone();
+        row[key] = value;
+        row
+    };
+    let without = {
+        let mut row = full.clone();
+        row.as_object_mut().unwrap().remove("petal_width");
+        row["petal_wdth"] = json!(1);
+        row
+    };
+    let infer = |inputs: Value| json!({ "inputs": inputs });
+    let huge = json!({ "name": "sepal_length", "shape": [u64::MAX], "datatype": "FP64", "data": [1] });
+    let cases = [
+        ("/v1/models/iris/predict", json!([]), 400, "holds no rows"),
+        ("/v1/models/iris/predict", json!("x"), 400, "holds no rows"),
+        ("/v1/models/iris/predict", without, 400, "did you mean `petal_wdth`?"),
+        ("/v1/models/iris/predict", with("petal_width", json!("wide")), 400, "`wide` is not a number"),
+        ("/v1/models/iris/predict", with("petal_width", json!([1])), 400, "nested value"),
+        ("/v1/models/rose/predict", full.clone(), 404, "no model `rose`"),
+        ("/v2/models/iris/versions/9/infer", infer(json!([])), 404, "no version `9`"),
+        ("/v2/models/iris/infer", infer(json!([])), 400, "`inputs` is empty"),
+        ("/v2/models/iris/infer", infer(json!([column("sepal_lenght", json!([1, 2]))])), 400, "did you mean `sepal_length`?"),
+        ("/v2/models/iris/infer", infer(json!([column("sepal_length", json!([1]))])), 400, "asks for 2"),
+        ("/v2/models/iris/infer", infer(json!([column("sepal_length", json!([1, "x"]))])), 400, "expected a number"),
+        ("/v2/models/iris/infer", infer(json!([huge])), 400, "asks for"),
+        ("/v2/models/iris/infer", json!({}), 400, "not an inference request"),
+        ("/nowhere", json!({}), 404, "no such address"),
+    ];
+    for (path, body, status, part) in cases {
+        let (found, answer) = server.post(path, &body);
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(found == status && error.contains(part), "{path} {body}: {found} {answer}");
+    }
+    let (status, answer) = server.ask("POST", "/v1/models/iris/predict", "{oops");
+    assert_eq!((status, answer["error"].is_string()), (400, true), "{answer}");
+    assert_eq!(server.get("/v2/models/iris/infer").0, 405);
+    // It still works.
+    assert_eq!(server.post("/v1/models/iris/predict", &full).0, 200);
+}
+
+#[test]
+fn an_image_model_takes_pixels() {
+    let folder = folder();
+    let config = repo("datasets/digits/tesla.toml");
+    let args = ["train", config.to_str().unwrap(), "--device", "flex", "--epochs", "1", "--out", "run", "-q"];
+    succeeds(folder.path(), &args);
+    let server = Server::start(&folder.path().join("run/model.tesla"), "digits");
+    let metadata = server.get("/v2/models/digits").1;
+    assert_eq!(metadata["inputs"][0]["shape"], json!([-1, 1, 8, 8]));
+    let pixels: Vec<u8> = (0..64).collect();
+    let request = json!({ "inputs": [
+        { "name": "image", "shape": [1, 1, 8, 8], "datatype": "UINT8", "data": pixels },
+    ], "outputs": [{ "name": "probability" }] });
+    let (status, answer) = server.post("/v2/models/digits/infer", &request);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["outputs"][0]["shape"], json!([1, 10]));
+    assert_eq!(answer["outputs"].as_array().unwrap().len(), 1);
+}
