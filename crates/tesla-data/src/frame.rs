@@ -19,7 +19,14 @@ impl Frame {
     /// # Errors
     /// When a row cannot be read, or when there is none.
     pub fn read(source: Box<dyn Source>, schema: &SchemaRef) -> Result<Self> {
-        let batches = source.scan(schema)?.collect::<Result<Vec<_>>>()?;
+        let mut batches = Vec::new();
+        for scanned in source.scan(schema)? {
+            let mut scanned = scanned?;
+            if !scanned.bad.is_empty() {
+                return Err(scanned.bad.swap_remove(0).into_error());
+            }
+            batches.push(scanned.rows);
+        }
         let rows = concat_batches(schema, &batches)?;
         if rows.num_rows() == 0 {
             return Err(Error::source(
@@ -61,7 +68,7 @@ impl Frame {
 
     /// Where row `row` (zero-based) stands, for a message: "`data.csv` line 7".
     pub fn place(&self, row: usize) -> String {
-        self.source.place(row)
+        self.source.places(&[row])[0].to_string()
     }
 
     /// SHA-256 of the source's bytes.

@@ -1,14 +1,16 @@
 use std::io::BufRead;
 use std::sync::Arc;
 
-use crate::arrow::array::{ArrayBuilder, ArrayRef, Float64Builder, RecordBatch, StringBuilder};
+use crate::arrow::array::{
+    ArrayBuilder, ArrayRef, Float64Builder, RecordBatch, RecordBatchOptions, StringBuilder,
+};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use csv::{ByteRecord, Trim};
 
-use super::{BATCH_ROWS, Batches, Input, Source};
+use super::{BATCH_ROWS, Batches, Input, Scanned, Source};
 use crate::config::CsvConfig;
 use crate::contract::number;
-use crate::{Error, Result};
+use crate::{BadRow, Error, Place, Result};
 
 /// A CSV file, or anything separated by one character.
 ///
@@ -126,9 +128,7 @@ impl CsvSource {
                 len,
             } => Error::Row {
                 place: place(pos),
-                reason: format!(
-                    "{len} fields where {expected_len} are expected: a quote or a delimiter is missing or too many"
-                ),
+                reason: unequal(*expected_len, *len),
             },
             csv::ErrorKind::Io(_) => match error.into_kind() {
                 csv::ErrorKind::Io(e) => self.input.error(e),
@@ -149,10 +149,14 @@ impl Source for CsvSource {
         let mut any = vec![false; self.names.len()];
         let mut rows = self.rows()?;
         let mut record = ByteRecord::new();
-        while rows
-            .read_byte_record(&mut record)
-            .map_err(|e| self.error(e))?
-        {
+        loop {
+            match rows.read_byte_record(&mut record) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // A ragged row says nothing about columns; the scan sets it apart.
+                Err(e) if matches!(e.kind(), csv::ErrorKind::UnequalLengths { .. }) => continue,
+                Err(e) => return Err(self.error(e)),
+            }
             for (i, field) in record.iter().enumerate().take(numeric.len()) {
                 if numeric[i] && !self.is_missing(field) {
                     any[i] = true;
@@ -198,24 +202,33 @@ impl Source for CsvSource {
             rows: self.rows()?,
             columns,
             record: ByteRecord::new(),
+            seen: 0,
         }))
     }
 
-    /// Reads the file again to find the line; only a message needs it.
-    fn place(&self, row: usize) -> String {
-        let line = self.rows().ok().and_then(|mut rows| {
+    /// Reads the file again to find the lines; only a message needs them.
+    fn places(&self, rows: &[usize]) -> Vec<Place> {
+        let lines = || -> Option<Vec<Place>> {
+            let mut reader = self.rows().ok()?;
             let mut record = ByteRecord::new();
-            for _ in 0..=row {
-                if !rows.read_byte_record(&mut record).ok()? {
-                    return None;
+            let mut next = 0;
+            let mut places = Vec::with_capacity(rows.len());
+            for row in rows {
+                while next <= *row {
+                    // A ragged row is a row too, and its record is filled.
+                    if let Ok(false) = reader.read_byte_record(&mut record) {
+                        return None;
+                    }
+                    next += 1;
                 }
+                places.push(Place::line(self.name(), record.position()?.line()));
             }
-            record.position().map(|p| p.line())
-        });
-        match line {
-            Some(line) => format!("`{}` line {line}", self.name()),
-            None => format!("`{}` row {}", self.name(), row + 1),
-        }
+            Some(places)
+        };
+        lines().unwrap_or_else(|| {
+            let row = |row: &usize| Place::row(self.name(), *row);
+            rows.iter().map(row).collect()
+        })
     }
 
     fn fingerprint(&self) -> Result<String> {
@@ -229,85 +242,129 @@ struct Scan<'a> {
     rows: csv::Reader<Box<dyn BufRead + Send>>,
     columns: Vec<(usize, Column)>,
     record: ByteRecord,
+    /// Rows seen so far, good and bad.
+    seen: usize,
 }
 
 enum Column {
-    Number(Float64Builder),
+    Number {
+        builder: Float64Builder,
+        /// The value of the row that is being read, until the whole row is known to be good.
+        value: Option<f64>,
+    },
     Text(StringBuilder),
 }
 
 impl Column {
     fn new(field: &Field) -> Self {
         match field.data_type() {
-            DataType::Float64 => Column::Number(Float64Builder::new()),
+            DataType::Float64 => Column::Number {
+                builder: Float64Builder::with_capacity(BATCH_ROWS),
+                value: None,
+            },
             _ => Column::Text(StringBuilder::new()),
         }
     }
 
     fn finish(&mut self) -> ArrayRef {
         match self {
-            Column::Number(builder) => ArrayBuilder::finish(builder),
+            Column::Number { builder, .. } => ArrayBuilder::finish(builder),
             Column::Text(builder) => ArrayBuilder::finish(builder),
         }
     }
 }
 
 impl Scan<'_> {
-    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+    fn next_batch(&mut self) -> Result<Option<Scanned>> {
         let mut rows = 0;
-        while rows < BATCH_ROWS
-            && self
-                .rows
-                .read_byte_record(&mut self.record)
-                .map_err(|e| self.source.error(e))?
-        {
-            for (at, column) in &mut self.columns {
-                let field = &self.record[*at];
-                let missing = self.source.is_missing(field);
-                let failed = match column {
-                    Column::Number(b) if missing => {
-                        b.append_null();
-                        None
+        let mut bad = Vec::new();
+        while rows < BATCH_ROWS && bad.len() < BATCH_ROWS {
+            let reason = match self.rows.read_byte_record(&mut self.record) {
+                Ok(false) => break,
+                Ok(true) => self.check(),
+                Err(e) => match e.kind() {
+                    csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                        Err((None, unequal(*expected_len, *len)))
                     }
-                    Column::Text(b) if missing => {
-                        b.append_null();
-                        None
-                    }
-                    Column::Number(b) => match number(field) {
-                        Some(value) => {
-                            b.append_value(value);
-                            None
-                        }
-                        None => Some(crate::contract::not_a_number(&String::from_utf8_lossy(
-                            field,
-                        ))),
-                    },
-                    Column::Text(b) => match std::str::from_utf8(field) {
-                        Ok(text) => {
-                            b.append_value(text);
-                            None
-                        }
-                        Err(_) => Some("the text is not UTF-8".to_string()),
-                    },
-                };
-                if let Some(reason) = failed {
-                    let line = self.record.position().map_or(0, |p| p.line());
-                    let place = format!("`{}` line {line}", self.source.name());
-                    return Err(Error::value(place, &self.source.names[*at], reason));
+                    _ => return Err(self.source.error(e)),
+                },
+            };
+            match reason {
+                Ok(()) => {
+                    self.append();
+                    rows += 1;
                 }
+                Err((at, reason)) => bad.push(self.bad_row(at, reason)),
             }
-            rows += 1;
+            self.seen += 1;
         }
-        if rows == 0 {
+        if rows == 0 && bad.is_empty() {
             return Ok(None);
         }
         let arrays = self.columns.iter_mut().map(|(_, c)| c.finish()).collect();
-        Ok(Some(RecordBatch::try_new(self.schema.clone(), arrays)?))
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?;
+        Ok(Some(Scanned { rows, bad }))
+    }
+
+    /// Whether every field of the record is of its column's type; if not, which and why.
+    fn check(&mut self) -> Result<(), (Option<usize>, String)> {
+        for (at, column) in &mut self.columns {
+            let field = &self.record[*at];
+            let missing = self.source.is_missing(field);
+            match column {
+                Column::Number { value, .. } => {
+                    *value = number(field);
+                    if value.is_none() && !missing {
+                        let text = String::from_utf8_lossy(field);
+                        return Err((Some(*at), crate::contract::not_a_number(&text)));
+                    }
+                }
+                Column::Text(_) => {
+                    if !missing && std::str::from_utf8(field).is_err() {
+                        return Err((Some(*at), "the text is not UTF-8".into()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over the record that was checked.
+    fn append(&mut self) {
+        for (at, column) in &mut self.columns {
+            match column {
+                Column::Number { builder, value } => builder.append_option(*value),
+                Column::Text(builder) => {
+                    let field = &self.record[*at];
+                    match self.source.is_missing(field) {
+                        true => builder.append_null(),
+                        false => builder.append_option(std::str::from_utf8(field).ok()),
+                    }
+                }
+            }
+        }
+    }
+
+    fn bad_row(&self, at: Option<usize>, reason: String) -> BadRow {
+        let field = |at: usize| String::from_utf8_lossy(&self.record[at]).chars().take(BadRow::SHOWN).collect();
+        let line = self.record.position().map_or(0, |p| p.line());
+        BadRow {
+            place: Place::line(self.source.name(), line),
+            number: self.seen,
+            column: at.map(|at| self.source.names[at].clone()),
+            value: at.map(field),
+            reason,
+        }
     }
 }
 
+fn unequal(expected: u64, found: u64) -> String {
+    format!("{found} fields where {expected} are expected: a quote or a delimiter is missing or too many")
+}
+
 impl Iterator for Scan<'_> {
-    type Item = Result<RecordBatch>;
+    type Item = Result<Scanned>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_batch().transpose()
@@ -366,6 +423,6 @@ mod tests {
     fn a_row_knows_its_line_even_after_a_quoted_line_break() {
         let input = Input::from_bytes("t.csv", "a\n\"x\ny\"\nz\n".as_bytes());
         let source = CsvSource::open(input, CsvConfig::default()).unwrap();
-        assert_eq!(source.place(1), "`t.csv` line 4");
+        assert_eq!(source.places(&[1])[0].to_string(), "`t.csv` line 4");
     }
 }

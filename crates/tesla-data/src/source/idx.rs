@@ -128,7 +128,7 @@ impl Source for IdxSource {
                         false => label.clone(),
                     })
                     .collect();
-                Ok(RecordBatch::try_new(schema.clone(), columns)?)
+                Ok(RecordBatch::try_new(schema.clone(), columns)?.into())
             })
         })))
     }

@@ -7,7 +7,7 @@ use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::input::file_name;
 use super::{Batches, IMAGE_KEY, Source};
 use crate::fingerprint::hash_files;
-use crate::{Error, Result};
+use crate::{Error, Place, Result};
 
 /// A folder of images: one sub-folder per class, or images without classes.
 ///
@@ -141,15 +141,17 @@ impl Source for ImageFolder {
         Ok(Box::new(
             self.files
                 .chunks(BATCH_IMAGES)
-                .map(move |files| self.batch(&schema, files)),
+                .map(move |files| Ok(self.batch(&schema, files)?.into())),
         ))
     }
 
-    fn place(&self, row: usize) -> String {
-        match self.files.get(row) {
-            Some(file) => format!("`{}`", file.path.display()),
-            None => format!("`{}` image {}", self.name, row + 1),
-        }
+    fn places(&self, rows: &[usize]) -> Vec<Place> {
+        rows.iter()
+            .map(|row| match self.files.get(*row) {
+                Some(file) => Place::whole(file.path.display().to_string()),
+                None => Place::row(&self.name, *row),
+            })
+            .collect()
     }
 
     fn fingerprint(&self) -> Result<String> {

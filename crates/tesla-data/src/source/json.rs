@@ -111,8 +111,8 @@ impl Source for JsonSource {
             };
             let first = done;
             done += batch.len();
-            let place = |row: usize| self.place(first + row);
-            Some(rows_to_batch(&batch, &schema, &place))
+            let place = |row: usize| self.places(&[first + row])[0].to_string();
+            Some(rows_to_batch(&batch, &schema, &place).map(Into::into))
         })))
     }
 

@@ -17,11 +17,29 @@ pub use images::ImageFolder;
 pub use input::Input;
 pub use json::{JsonSource, rows_to_batch};
 
-use crate::Result;
 use crate::config::CsvConfig;
+use crate::{BadRow, Place, Result};
 
 /// Rows on their way, a few thousand at a time.
-pub type Batches<'a> = Box<dyn Iterator<Item = Result<RecordBatch>> + Send + 'a>;
+pub type Batches<'a> = Box<dyn Iterator<Item = Result<Scanned>> + Send + 'a>;
+
+/// Some rows of a scan, and the rows among them that could not be read.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    /// The rows that could be read, in the source's order.
+    pub rows: RecordBatch,
+    /// The others, in the source's order.
+    pub bad: Vec<BadRow>,
+}
+
+impl From<RecordBatch> for Scanned {
+    fn from(rows: RecordBatch) -> Self {
+        Self {
+            rows,
+            bad: Vec::new(),
+        }
+    }
+}
 
 /// Rows per batch while streaming.
 pub(crate) const BATCH_ROWS: usize = 8192;
@@ -54,15 +72,16 @@ pub trait Source: Send + Sync {
         false
     }
 
-    /// Streams the columns of `schema`, in its order and with its types.
+    /// Streams the columns of `schema`, in its order and with its types. A row that cannot be read
+    /// is set apart and the scan goes on.
     ///
     /// # Errors
-    /// At once when a column does not exist; on the way when a row or a value cannot be read.
+    /// At once when a column does not exist; on the way when the source itself fails.
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>>;
 
-    /// Where the zero-based row `row` stands, for a message.
-    fn place(&self, row: usize) -> String {
-        format!("`{}` row {}", self.name(), row + 1)
+    /// Where rows stand. They are counted from zero, good and bad, and given in ascending order.
+    fn places(&self, rows: &[usize]) -> Vec<Place> {
+        rows.iter().map(|row| Place::row(self.name(), *row)).collect()
     }
 
     /// SHA-256 of the bytes the rows are read from.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tesla::{Bundle, DeviceChoice, Predictor};
 use tesla_data::arrow::array::{Array, AsArray, RecordBatch};
 use tesla_data::arrow::datatypes::{DataType, Float64Type, Schema};
-use tesla_data::source::{self, Source};
+use tesla_data::source::{self, Scanned, Source};
 
 use super::{csv_config, open_device, write_whole};
 
@@ -51,8 +51,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Result<()> {
     let mut first = 0;
     for batch in source.scan(&source.raw_schema()?)? {
-        let batch = batch?;
-        let place = |row: usize| source.place(first + row);
+        let Scanned { rows: batch, mut bad } = batch?;
+        if !bad.is_empty() {
+            return Err(bad.swap_remove(0).into_error().into());
+        }
+        let place = |row: usize| source.places(&[first + row])[0].to_string();
         let predictions = predictor.predict_at(&batch, &place)?;
         out.write(&join(&batch, &predictions.to_batch())?)?;
         first += batch.num_rows();
