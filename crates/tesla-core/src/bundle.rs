@@ -49,6 +49,8 @@ pub struct Provenance {
     pub data_sha256: String,
     /// Rows used to train, validate and test.
     pub rows: [usize; 3],
+    /// Rows that could not be read or broke the contract, and were set apart.
+    pub quarantined: usize,
     /// The seed of the run.
     pub seed: u64,
     /// The backend it ran on.

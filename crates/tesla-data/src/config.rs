@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
+use crate::quarantine::{BadPolicy, OnBad};
 
 /// Where the rows come from, which column is predicted and how rows are divided.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// A CSV or JSON-lines file, a folder of images (one sub-folder per class) or an IDX image
@@ -31,9 +32,41 @@ pub struct DataConfig {
     pub drop: Vec<String>,
     /// How the rows are divided.
     pub split: SplitConfig,
+    /// What happens to a row that cannot be read or that breaks the contract.
+    pub on_bad: OnBad,
+    /// The largest share of rows, in 0..1, that may be set apart.
+    pub max_bad: f64,
     /// How a CSV file is written, where it differs from the usual.
     #[serde(skip_serializing_if = "CsvConfig::is_default")]
     pub csv: CsvConfig,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        let BadPolicy { on_bad, max_bad } = BadPolicy::default();
+        Self {
+            source: String::new(),
+            test: None,
+            valid: None,
+            target: None,
+            task: None,
+            drop: Vec::new(),
+            split: SplitConfig::default(),
+            on_bad,
+            max_bad,
+            csv: CsvConfig::default(),
+        }
+    }
+}
+
+impl DataConfig {
+    /// What happens to bad rows.
+    pub fn bad_policy(&self) -> BadPolicy {
+        BadPolicy {
+            on_bad: self.on_bad,
+            max_bad: self.max_bad,
+        }
+    }
 }
 
 /// How rows are divided into train, validation and test.

@@ -14,7 +14,7 @@ use crate::config::{ColumnConfigs, DataConfig};
 use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
 use crate::source::{IMAGE_KEY, Source};
-use crate::{Error, Result, nearest};
+use crate::{BadRow, Error, Result, nearest};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +81,28 @@ pub struct Contract {
     pub task: Task,
     /// One rule per column, in the order of the source.
     pub columns: Vec<ColumnRule>,
+}
+
+/// A value that breaks the contract.
+#[derive(Debug)]
+pub(crate) struct Breach {
+    pub(crate) row: usize,
+    pub(crate) column: String,
+    pub(crate) value: Option<String>,
+    pub(crate) reason: String,
+    pub(crate) is_target: bool,
+}
+
+impl Breach {
+    fn feature(row: usize, column: &str, value: &str) -> Self {
+        Self {
+            row,
+            column: column.into(),
+            value: Some(value.chars().take(BadRow::SHOWN).collect()),
+            reason: not_a_number(value),
+            is_target: false,
+        }
+    }
 }
 
 /// Whether the target column must be among the rows.
@@ -234,18 +256,33 @@ impl Contract {
         need: Need,
         place: &dyn Fn(usize) -> String,
     ) -> Result<RecordBatch> {
+        let (rows, breaches) = self.examine(rows, need)?;
+        match breaches.into_iter().min_by_key(|b| b.row) {
+            Some(b) => Err(Error::value(place(b.row), b.column, b.reason)),
+            None => Ok(rows),
+        }
+    }
+
+    /// Like [`Contract::conform`], but values that break the contract become null and are listed,
+    /// column by column.
+    pub(crate) fn examine(
+        &self,
+        rows: &RecordBatch,
+        need: Need,
+    ) -> Result<(RecordBatch, Vec<Breach>)> {
+        let mut breaches = Vec::new();
         let mut fields = Vec::new();
         let mut columns = Vec::new();
         for rule in self.needed(need) {
             let (at, field) = column(rows, &rule.name)?;
             let values = rows.column(at);
             let column: ArrayRef = match rule.kind {
-                ColumnKind::Numeric => Arc::new(numbers(values, &rule.name, place)?),
+                ColumnKind::Numeric => Arc::new(numbers(values, &rule.name, &mut breaches)?),
                 ColumnKind::Category | ColumnKind::Text => Arc::new(as_strings(values)?),
                 ColumnKind::Image => cast(values, &DataType::LargeBinary)?,
             };
             if rule.role == Role::Target {
-                check_target(rule, &column, place)?;
+                check_target(rule, &column, &mut breaches)?;
             }
             fields.push(
                 Field::new(&rule.name, column.data_type().clone(), true)
@@ -255,9 +292,8 @@ impl Contract {
         }
         let options = crate::arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let schema = Arc::new(Schema::new(fields));
-        Ok(RecordBatch::try_new_with_options(
-            schema, columns, &options,
-        )?)
+        let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        Ok((rows, breaches))
     }
 
     /// Each row's class as its place among the target's categories; `None` when the target is a
@@ -428,7 +464,7 @@ fn distinct(values: &StringArray, limit: usize) -> Vec<String> {
 fn numbers(
     values: &ArrayRef,
     column: &str,
-    place: &dyn Fn(usize) -> String,
+    breaches: &mut Vec<Breach>,
 ) -> Result<Float64Array> {
     let array = match values.data_type() {
         t if t.is_numeric() || *t == DataType::Boolean || *t == DataType::Null => {
@@ -439,54 +475,55 @@ fn numbers(
             let texts = as_strings(values)?;
             let mut parsed = Vec::with_capacity(texts.len());
             for (i, text) in texts.iter().enumerate() {
-                parsed.push(match text.map(str::trim) {
-                    None | Some("") => None,
-                    Some(text) => Some(
-                        number(text.as_bytes())
-                            .ok_or_else(|| Error::value(place(i), column, not_a_number(text)))?,
-                    ),
-                });
+                let text = text.map(str::trim).filter(|text| !text.is_empty());
+                let value = text.and_then(|text| number(text.as_bytes()));
+                if let (Some(text), None) = (text, value) {
+                    breaches.push(Breach::feature(i, column, text));
+                }
+                parsed.push(value);
             }
             Float64Array::from(parsed)
         }
     };
-    if let Some(row) = array.iter().position(|v| v.is_some_and(f64::is_infinite)) {
-        let reason = not_a_number(&array.value(row).to_string());
-        return Err(Error::value(place(row), column, reason));
+    // NaN is how many producers write "missing"; nothing can be learned from an infinity.
+    if array.iter().flatten().all(f64::is_finite) {
+        return Ok(array);
     }
-    // NaN is how many producers write "missing".
-    match array.iter().flatten().any(f64::is_nan) {
-        true => Ok(array.iter().map(|v| v.filter(|v| !v.is_nan())).collect()),
-        false => Ok(array),
+    for (row, value) in array.iter().enumerate() {
+        if let Some(value) = value.filter(|v| v.is_infinite()) {
+            breaches.push(Breach::feature(row, column, &value.to_string()));
+        }
     }
+    Ok(array.iter().map(|v| v.filter(|v| v.is_finite())).collect())
 }
 
-fn check_target(
-    rule: &ColumnRule,
-    values: &ArrayRef,
-    place: &dyn Fn(usize) -> String,
-) -> Result<()> {
-    if let Some(row) = (0..values.len()).find(|i| values.is_null(*i)) {
-        let reason = "the target is missing: remove the row or fill it in";
-        return Err(Error::value(place(row), &rule.name, reason));
+fn check_target(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>) -> Result<()> {
+    let breach = |row, value, reason| Breach {
+        row,
+        column: rule.name.clone(),
+        value,
+        reason,
+        is_target: true,
+    };
+    if values.null_count() > 0 {
+        let missing = (0..values.len()).filter(|row| values.is_null(*row));
+        let reason = || "the target is missing: remove the row or fill it in".into();
+        breaches.extend(missing.map(|row| breach(row, None, reason())));
     }
     if rule.kind != ColumnKind::Category {
         return Ok(());
     }
     for (row, class) in downcast::<StringArray>(values)?.iter().enumerate() {
-        let class = class.unwrap_or_default();
-        if rule
-            .categories
-            .binary_search_by(|c| c.as_str().cmp(class))
-            .is_err()
-        {
+        let Some(class) = class else { continue };
+        let find = |known: &String| known.as_str().cmp(class);
+        if rule.categories.binary_search_by(find).is_err() {
             let near = nearest(class, &rule.categories)
                 .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
             let reason = format!(
                 "the class `{class}` is unknown{near}: the model knows {}",
                 list(&rule.categories)
             );
-            return Err(Error::value(place(row), &rule.name, reason));
+            breaches.push(breach(row, Some(class.into()), reason));
         }
     }
     Ok(())

@@ -22,6 +22,20 @@ pub enum Error {
         /// What is wrong and what would be valid.
         reason: String,
     },
+    /// More rows are bad than the configuration allows.
+    #[error("`{name}`: {bad} of {total} rows are bad, more than `max_bad = {max_bad}` in `[data]` allows: {reasons}")]
+    TooManyBad {
+        /// The source as the user wrote it.
+        name: String,
+        /// Bad rows.
+        bad: usize,
+        /// All rows.
+        total: usize,
+        /// The share of bad rows that is allowed.
+        max_bad: f64,
+        /// The commonest reasons.
+        reasons: String,
+    },
     /// One row cannot be read.
     #[error("{place}: {reason}")]
     Row {

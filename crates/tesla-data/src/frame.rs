@@ -1,40 +1,52 @@
 //! Rows in memory, as one Arrow record batch.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
 use crate::arrow::compute::{cast, concat_batches, take_record_batch};
 use crate::arrow::datatypes::{DataType, SchemaRef};
 
+use crate::contract::{Breach, Contract, Need};
+use crate::quarantine::{BadPolicy, BadRow, OnBad};
 use crate::source::Source;
 use crate::{Error, Result};
 
 /// Rows in memory with the source they came from, so that a message can name the line.
+#[derive(Clone)]
 pub struct Frame {
     rows: RecordBatch,
-    source: Box<dyn Source>,
+    /// The rows that were set apart, in the source's order.
+    bad: Vec<BadRow>,
+    source: Arc<dyn Source>,
 }
 
 impl Frame {
-    /// Reads all rows of `source` with the columns of `schema`.
+    /// Reads all rows of `source` with the columns of `schema`. Rows that cannot be read are set
+    /// apart in [`Frame::bad`].
     ///
     /// # Errors
-    /// When a row cannot be read, or when there is none.
+    /// When the source fails, or when it has no row at all.
     pub fn read(source: Box<dyn Source>, schema: &SchemaRef) -> Result<Self> {
         let mut batches = Vec::new();
+        let mut bad = Vec::new();
         for scanned in source.scan(schema)? {
-            let mut scanned = scanned?;
-            if !scanned.bad.is_empty() {
-                return Err(scanned.bad.swap_remove(0).into_error());
-            }
+            let scanned = scanned?;
             batches.push(scanned.rows);
+            bad.extend(scanned.bad);
         }
         let rows = concat_batches(schema, &batches)?;
-        if rows.num_rows() == 0 {
+        if rows.num_rows() == 0 && bad.is_empty() {
             return Err(Error::source(
                 source.name(),
                 "has no rows: expected at least one",
             ));
         }
-        Ok(Self { rows, source })
+        Ok(Self {
+            rows,
+            bad,
+            source: source.into(),
+        })
     }
 
     /// Reads all rows and columns of `source`.
@@ -46,9 +58,51 @@ impl Frame {
         Self::read(source, &schema)
     }
 
+    /// The rows that keep the contract, in its columns and types; the others are set apart, or
+    /// lose the value at fault, as `policy` says.
+    ///
+    /// # Errors
+    /// When more rows are bad than `policy` allows, or a column of the contract is missing.
+    pub fn settle(&self, contract: &Contract, policy: &BadPolicy) -> Result<Self> {
+        let (rows, breaches) = contract.examine(&self.rows, Need::Target)?;
+        let mut settled = Self {
+            rows,
+            bad: self.bad.clone(),
+            source: self.source.clone(),
+        };
+        let mut first: BTreeMap<usize, Breach> = BTreeMap::new();
+        for breach in breaches {
+            if breach.is_target || policy.on_bad != OnBad::Null {
+                first.entry(breach.row).or_insert(breach);
+            }
+        }
+        if !first.is_empty() {
+            let numbers: Vec<usize> = first.keys().map(|row| self.number(*row)).collect();
+            let places = self.source.places(&numbers);
+            let breaches = std::iter::zip(first.values(), std::iter::zip(numbers, places));
+            settled.bad.extend(breaches.map(|(breach, (number, place))| BadRow {
+                place,
+                number,
+                column: Some(breach.column.clone()),
+                value: breach.value.clone(),
+                reason: breach.reason.clone(),
+            }));
+            settled.bad.sort_by_key(|bad| bad.number);
+            let kept: Vec<usize> = (0..self.len()).filter(|r| !first.contains_key(r)).collect();
+            settled.rows = settled.take(&kept)?;
+        }
+        policy.check(self.name(), &settled.bad, settled.len())?;
+        Ok(settled)
+    }
+
     /// The rows.
     pub fn rows(&self) -> &RecordBatch {
         &self.rows
+    }
+
+    /// The rows that were set apart, in the source's order.
+    pub fn bad(&self) -> &[BadRow] {
+        &self.bad
     }
 
     /// The number of rows.
@@ -56,7 +110,7 @@ impl Frame {
         self.rows.num_rows()
     }
 
-    /// Never true: a frame has at least one row.
+    /// Whether all rows were set apart.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -68,7 +122,21 @@ impl Frame {
 
     /// Where row `row` (zero-based) stands, for a message: "`data.csv` line 7".
     pub fn place(&self, row: usize) -> String {
-        self.source.places(&[row])[0].to_string()
+        self.source.places(&[self.number(row)])[0].to_string()
+    }
+
+    /// The zero-based number that row `row` has in its source, where bad rows count too.
+    pub fn number(&self, row: usize) -> usize {
+        let before = |k: usize| self.bad[k].number - k <= row;
+        row + partition_point(self.bad.len(), before)
+    }
+
+    /// The row that has the zero-based number `number` in its source; `None` when it was set apart.
+    pub fn row_of(&self, number: usize) -> Option<usize> {
+        match self.bad.binary_search_by_key(&number, |bad| bad.number) {
+            Ok(_) => None,
+            Err(before) => Some(number - before),
+        }
     }
 
     /// SHA-256 of the source's bytes.
@@ -87,6 +155,19 @@ impl Frame {
         let rows = UInt32Array::from_iter_values(rows.iter().map(|r| *r as u32));
         Ok(take_record_batch(&self.rows, &rows)?)
     }
+}
+
+/// How many of the first `0..len` satisfy `holds`, which is true up to some point and then false.
+fn partition_point(len: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match holds(middle) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
 }
 
 /// The column as strings, whatever Arrow layout it has; numbers without a fraction lose the `.0`,
@@ -115,4 +196,54 @@ pub(crate) fn downcast<T: Array + 'static>(array: &ArrayRef) -> Result<&T> {
             array.data_type()
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{CsvConfig, DataConfig};
+    use crate::source::{CsvSource, Input};
+
+    fn settle(text: &str, policy: &BadPolicy) -> Result<Frame> {
+        let input = Input::from_bytes("t.csv", text.as_bytes());
+        let frame = Frame::read_all(Box::new(CsvSource::open(input, CsvConfig::default())?))?;
+        let data = DataConfig {
+            target: Some("y".into()),
+            ..Default::default()
+        };
+        let contract = Contract::infer(&frame, &data, &Default::default())?;
+        frame.settle(&contract, policy)
+    }
+
+    #[test]
+    fn bad_rows_are_set_apart_and_numbers_still_hold() {
+        let policy = BadPolicy {
+            max_bad: 0.5,
+            ..Default::default()
+        };
+        let frame = settle("x,y\n0,a\n1\n2,a\n3,\n4,b\n", &policy).unwrap();
+        assert_eq!(frame.len() + frame.bad().len(), 5);
+        let numbers: Vec<usize> = (0..frame.len()).map(|row| frame.number(row)).collect();
+        assert_eq!(numbers, [0, 2, 4]);
+        assert_eq!(frame.place(2), "`t.csv` line 6");
+        for row in 0..frame.len() {
+            assert_eq!(frame.row_of(frame.number(row)), Some(row));
+        }
+        assert_eq!((frame.row_of(1), frame.row_of(3)), (None, None));
+        let lines: Vec<_> = frame.bad().iter().map(|b| b.place.line).collect();
+        assert_eq!(lines, [Some(3), Some(5)]);
+    }
+
+    #[test]
+    fn too_many_bad_rows_end_the_run_with_the_commonest_reasons() {
+        let mut text = String::from("x,y\n");
+        (0..90).for_each(|i| text.push_str(&format!("{i},a\n")));
+        (0..6).for_each(|i| text.push_str(&format!("{i},\n")));
+        (0..4).for_each(|i| text.push_str(&format!("{i}\n")));
+        let error = settle(&text, &BadPolicy::default()).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "`t.csv`: 10 of 100 rows are bad, more than `max_bad = 0.01` in `[data]` allows: 6 times column `y`: the target is missing: remove the row or fill it in (first in line 92); 4 times 1 fields where 2 are expected: a quote or a delimiter is missing or too many (first in line 98)"
+        );
+    }
 }

@@ -59,7 +59,7 @@ pub use error::{Error, Result};
 pub use fingerprint::hex_sha256;
 pub use frame::Frame;
 pub use prepare::{FittedPipeline, Pipeline};
-pub use quarantine::{BadRow, Place};
+pub use quarantine::{BadPolicy, BadRow, OnBad, Place};
 pub use samples::{Inputs, Samples, Target};
 pub use source::Source;
 pub use suggest::nearest;

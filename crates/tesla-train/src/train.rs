@@ -1,8 +1,7 @@
 use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
 use tesla_data::arrow::array::RecordBatch;
-use tesla_data::contract::Need;
-use tesla_data::{Contract, Dataset, Frame, Pipeline, Samples};
+use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Samples};
 
 use crate::{Config, Event, Observer, Report, Result, engine, evaluate, solve};
 
@@ -15,6 +14,8 @@ pub struct Trained {
     pub test: Option<Report>,
     /// Figures on the validation rows, when there are any.
     pub valid: Option<Report>,
+    /// The rows that were set apart, source by source.
+    pub bad: Vec<BadRow>,
     /// The loss of the very first step; `None` for a model that is solved exactly.
     pub first_loss: Option<f64>,
 }
@@ -32,10 +33,8 @@ pub fn train(
 ) -> Result<Trained> {
     config.train.check()?;
     let seed = config.train.seed;
-    let frame = &data.frame;
-
     // What every column is.
-    let contract = Contract::infer(frame, &config.data, &config.columns)?;
+    let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
     for (column, reason) in contract.notes() {
         observer.event(Event::ColumnUnused {
             column: column.into(),
@@ -43,9 +42,21 @@ pub fn train(
         });
     }
 
+    // Which rows keep it.
+    let data = data.settle(&contract, &config.data.bad_policy())?;
+    for frame in data.frames() {
+        observer.event(Event::Rows {
+            source: frame.name().into(),
+            read: frame.len() + frame.bad().len(),
+            kept: frame.len(),
+            quarantined: frame.bad().len(),
+        });
+    }
+    let bad: Vec<BadRow> = data.frames().flat_map(Frame::bad).cloned().collect();
+    let frame = &data.frame;
+
     // Which rows teach, which tune, which judge.
-    let rows = contract.conform(frame.rows(), Need::Target, &|row| frame.place(row))?;
-    let classes = contract.class_ids(&rows)?;
+    let classes = contract.class_ids(frame.rows())?;
     let split = data.split(&config.data, classes.as_deref(), seed)?;
     let train = Part::of(frame, split.train)?;
     let valid = Part::apart(data.valid.as_ref(), frame, split.valid)?;
@@ -55,9 +66,7 @@ pub fn train(
     let pipeline = Pipeline::new(&contract, &config.columns)?
         .fit(&train.rows, &|row| train.place(row))?;
     let samples = |part: &Part| -> Result<Samples> {
-        let place = |row: usize| part.place(row);
-        let rows = contract.conform(&part.rows, Need::Target, &place)?;
-        Ok(pipeline.samples(&rows, &place)?)
+        Ok(pipeline.samples(&part.rows, &|row| part.place(row))?)
     };
     let train_samples = samples(&train)?;
     let valid_samples = valid.as_ref().map(samples).transpose()?;
@@ -84,10 +93,7 @@ pub fn train(
         epochs: if exact { 0 } else { config.train.epochs },
     });
     let fitted: Fitted = match exact {
-        true => {
-            let rows = contract.conform(&train.rows, Need::Target, &|row| train.place(row))?;
-            solve::solve(&model, &pipeline, &rows, &train_samples, device, observer)?
-        }
+        true => solve::solve(&model, &pipeline, &train.rows, &train_samples, device, observer)?,
         false => engine::fit(
             network,
             &config.train,
@@ -108,6 +114,7 @@ pub fn train(
         source: frame.name().into(),
         data_sha256: frame.fingerprint()?,
         rows,
+        quarantined: bad.len(),
         seed,
         device: device.name().into(),
         config: resolved.without_paths(),
@@ -129,6 +136,7 @@ pub fn train(
         bundle,
         test,
         valid,
+        bad,
         first_loss: fitted.first_loss,
     })
 }

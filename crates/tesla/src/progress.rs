@@ -57,6 +57,14 @@ impl Progress {
             Event::ColumnUnused { column, reason } => {
                 self.print(&format!("column `{column}` is not used: {reason}"));
             }
+            Event::Rows {
+                source,
+                read,
+                kept,
+                quarantined,
+            } if quarantined > 0 => self.print(&format!(
+                "`{source}`: {read} rows read = {kept} kept + {quarantined} quarantined"
+            )),
             Event::Started {
                 model,
                 parameters,

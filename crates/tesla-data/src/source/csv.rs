@@ -380,7 +380,11 @@ mod tests {
     fn read(text: &str) -> Result<RecordBatch> {
         let input = Input::from_bytes("t.csv", text.as_bytes());
         let source = CsvSource::open(input, CsvConfig::default())?;
-        Ok(crate::Frame::read_all(Box::new(source))?.rows().clone())
+        let frame = crate::Frame::read_all(Box::new(source))?;
+        match frame.bad() {
+            [] => Ok(frame.rows().clone()),
+            [first, ..] => Err(first.clone().into_error()),
+        }
     }
 
     fn message(text: &str) -> String {
