@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::DataConfig;
 use crate::split::{Split, read_rows, split};
@@ -25,7 +25,7 @@ impl Dataset {
             let message = "no data: say `source = \"…\"` in `[data]`";
             return Err(Error::Config(message.into()));
         }
-        let read = |path: &str| Frame::read_all(source::open(&resolve(base, path), &config.csv)?);
+        let read = |path: &str| Frame::read_all(source::open_data(path, base, config)?);
         Ok(Self {
             frame: read(&config.source)?,
             valid: config.valid.as_deref().map(read).transpose()?,
@@ -34,7 +34,7 @@ impl Dataset {
                 .split
                 .test_rows
                 .as_deref()
-                .map(|path| read_rows(&resolve(base, path)))
+                .map(|path| read_rows(&base.join(path)))
                 .transpose()?,
         })
     }
@@ -64,12 +64,5 @@ impl Dataset {
         }
         let rows = self.test_rows.as_deref();
         split(&shares, self.frame.len(), classes, rows, seed)
-    }
-}
-
-fn resolve(base: &Path, path: &str) -> PathBuf {
-    match path {
-        "-" => PathBuf::from(path),
-        _ => base.join(path),
     }
 }
