@@ -12,8 +12,9 @@ use crate::quarantine::{BadPolicy, OnBad};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A CSV or JSON-lines file, a folder of images (one sub-folder per class) or an IDX image
-    /// file, any of the files also gzipped. Relative to the configuration file.
+    /// A CSV, JSON-lines, Parquet, Arrow IPC (Feather) or IDX image file, any of them also
+    /// gzipped, or a folder of images (one sub-folder per class). Relative to the configuration
+    /// file.
     pub source: String,
     /// Rows to test on, kept apart by whoever made the data. Replaces the test share of `split`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::DataConfig;
 use crate::split::{Split, read_rows, split};
@@ -26,7 +26,7 @@ impl Dataset {
             let message = "no data: say `source = \"…\"` in `[data]`";
             return Err(Error::Config(message.into()));
         }
-        let read = |path: &str| Frame::read_all(source::open(&resolve(base, path), &config.csv)?);
+        let read = |path: &str| Frame::read_all(source::open_data(path, base, config)?);
         Ok(Self {
             frame: read(&config.source)?,
             valid: config.valid.as_deref().map(read).transpose()?,
@@ -35,7 +35,7 @@ impl Dataset {
                 .split
                 .test_rows
                 .as_deref()
-                .map(|path| read_rows(&resolve(base, path)))
+                .map(|path| read_rows(&base.join(path)))
                 .transpose()?,
         })
     }
@@ -99,14 +99,6 @@ impl Dataset {
         Ok(numbers.iter().filter_map(row).collect())
     }
 }
-
-fn resolve(base: &Path, path: &str) -> PathBuf {
-    match path {
-        "-" => PathBuf::from(path),
-        _ => base.join(path),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

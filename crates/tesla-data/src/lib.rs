@@ -5,7 +5,8 @@
 //! train --Pipeline::fit--> FittedPipeline --samples--> Samples
 //! ```
 //!
-//! * [`source`] opens CSV files, JSON lines, image folders and IDX files and streams them as Arrow.
+//! * [`source`] opens CSV, JSON lines, Parquet, Arrow IPC and IDX files and image folders, and streams
+//!   them as Arrow.
 //! * [`contract`] says what every column is; it is inferred once, stored with the model and
 //!   enforced again on every row that asks for a prediction.
 //! * [`split`] divides rows into train, validation and test with a seed.
