@@ -26,7 +26,11 @@ impl Dataset {
             let message = "no data: say `source = \"…\"` in `[data]`";
             return Err(Error::Config(message.into()));
         }
-        let read = |path: &str| Frame::read_all(source::open_data(path, base, config)?);
+        let read = |path: &str| {
+            let source = source::open_data(path, base, config)?;
+            let schema = source.schema()?;
+            Frame::read(source, &schema, config.memory_bytes())
+        };
         Ok(Self {
             frame: read(&config.source)?,
             valid: config.valid.as_deref().map(read).transpose()?,
@@ -87,7 +91,7 @@ impl Dataset {
     }
 
     /// The rows that have these numbers in the source; numbers of bad rows are left out.
-    fn rows_of(&self, numbers: &[usize]) -> Result<Vec<usize>> {
+    fn rows_of(&self, numbers: &[usize]) -> Result<Vec<u32>> {
         let all = self.frame.len() + self.frame.bad().len();
         if let Some(number) = numbers.iter().find(|number| **number >= all) {
             return Err(Error::Config(format!(
@@ -95,7 +99,7 @@ impl Dataset {
                 all - 1
             )));
         }
-        let row = |number: &usize| self.frame.row_of(*number);
+        let row = |number: &usize| self.frame.row_of(*number).map(|row| row as u32);
         Ok(numbers.iter().filter_map(row).collect())
     }
 }

@@ -12,14 +12,16 @@ use tempfile::NamedTempFile;
 use crate::arrow::array::RecordBatch;
 use crate::arrow::compute::concat_batches;
 use crate::arrow::datatypes::SchemaRef;
+use crate::arrow::error::ArrowError;
+use crate::floats::spill_error;
 use crate::{Error, Result};
 
 /// Bytes of rows that are held in memory when nothing else is said.
-pub const MEMORY: usize = 1 << 30;
+pub(crate) const MEMORY: usize = 1 << 30;
 
 /// Rows that can be read more than once, batch by batch. Cloning one copies nothing.
 #[derive(Clone)]
-pub struct Table {
+pub(crate) struct Table {
     schema: SchemaRef,
     rows: usize,
     store: Store,
@@ -38,7 +40,7 @@ impl Table {
     ///
     /// # Errors
     /// When a batch is an error, or the file cannot be written.
-    pub fn collect(
+    pub(crate) fn collect(
         schema: SchemaRef,
         batches: impl Iterator<Item = Result<RecordBatch>>,
         memory: usize,
@@ -74,17 +76,17 @@ impl Table {
     }
 
     /// The number of rows.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows
     }
 
     /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
     /// The columns.
-    pub fn schema(&self) -> &SchemaRef {
+    pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
@@ -92,7 +94,7 @@ impl Table {
     ///
     /// # Errors
     /// When the temporary file cannot be read.
-    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + '_>> {
+    pub(crate) fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + '_>> {
         Ok(match &self.store {
             Store::Memory(batches) => Box::new(batches.iter().cloned().map(Ok)),
             Store::File(file) => {
@@ -107,7 +109,7 @@ impl Table {
     ///
     /// # Errors
     /// When they do not fit one.
-    pub fn to_batch(&self) -> Result<RecordBatch> {
+    pub(crate) fn to_batch(&self) -> Result<RecordBatch> {
         let batches = self.batches()?.collect::<Result<Vec<_>>>()?;
         Ok(concat_batches(&self.schema, &batches)?)
     }
@@ -120,7 +122,7 @@ struct Spill {
 
 impl Spill {
     fn new(schema: &SchemaRef) -> Result<Self> {
-        let failed = |e| Error::io(std::env::temp_dir(), e);
+        let failed = |e| spill_error(&std::env::temp_dir(), e);
         let file = NamedTempFile::with_prefix("tesla-").map_err(failed)?;
         let handle = file.reopen().map_err(failed)?;
         let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, handle), schema)?;
@@ -129,25 +131,21 @@ impl Spill {
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let path: &Path = self.file.path();
-        self.writer.write(batch).map_err(|e| spill_error(path, e))
+        self.writer.write(batch).map_err(|e| write_error(path, e))
     }
 
     fn finish(mut self) -> Result<NamedTempFile> {
         let path = self.file.path().to_path_buf();
-        self.writer.finish().map_err(|e| spill_error(&path, e))?;
-        let file = self.writer.into_inner().map_err(|e| spill_error(&path, e))?;
-        file.into_inner().map_err(|e| Error::io(&path, e.into_error()))?;
+        self.writer.finish().map_err(|e| write_error(&path, e))?;
+        let file = self.writer.into_inner().map_err(|e| write_error(&path, e))?;
+        file.into_inner().map_err(|e| spill_error(&path, e.into_error()))?;
         Ok(self.file)
     }
 }
 
-/// A full disk is the likely cause, and the message should say which disk.
-fn spill_error(path: &Path, error: crate::arrow::error::ArrowError) -> Error {
+fn write_error(path: &Path, error: ArrowError) -> Error {
     match error {
-        crate::arrow::error::ArrowError::IoError(_, e) => Error::Spill {
-            path: path.to_path_buf(),
-            source: e,
-        },
+        ArrowError::IoError(_, e) => spill_error(path, e),
         other => other.into(),
     }
 }

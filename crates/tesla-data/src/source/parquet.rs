@@ -293,7 +293,7 @@ mod tests {
 
         let source = open(bytes, &["list".into()]).unwrap();
         let frame = crate::Frame::read_all(Box::new(source)).unwrap();
-        assert_eq!(frame.rows().column(3).null_count(), 3);
+        assert_eq!(frame.to_batch().unwrap().column(3).null_count(), 3);
     }
 
     #[test]
