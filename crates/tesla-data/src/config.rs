@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
 use crate::quarantine::{BadPolicy, OnBad};
+use crate::table::MEMORY;
 
 /// Where the rows come from, which column is predicted and how rows are divided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A CSV or JSON-lines file, a folder of images (one sub-folder per class) or an IDX image
-    /// file, any of the files also gzipped. Relative to the configuration file.
+    /// A CSV, JSON-lines, Parquet, Arrow IPC (Feather) or IDX image file, any of them also
+    /// gzipped, or a folder of images (one sub-folder per class). Relative to the configuration
+    /// file.
     pub source: String,
     /// Rows to test on, kept apart by whoever made the data. Replaces the test share of `split`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,6 +38,9 @@ pub struct DataConfig {
     pub on_bad: OnBad,
     /// The largest share of rows, in 0..1, that may be set apart.
     pub max_bad: f64,
+    /// MiB of rows, and of samples made of them, that are held in memory at a time; what exceeds
+    /// them is kept in temporary files. The model does not depend on it.
+    pub memory: usize,
     /// How a CSV file is written, where it differs from the usual.
     #[serde(skip_serializing_if = "CsvConfig::is_default")]
     pub csv: CsvConfig,
@@ -54,12 +59,18 @@ impl Default for DataConfig {
             split: SplitConfig::default(),
             on_bad,
             max_bad,
+            memory: MEMORY >> 20,
             csv: CsvConfig::default(),
         }
     }
 }
 
 impl DataConfig {
+    /// Bytes of rows that are held in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.saturating_mul(1 << 20)
+    }
+
     /// What happens to bad rows.
     pub fn bad_policy(&self) -> BadPolicy {
         BadPolicy {

@@ -382,7 +382,7 @@ mod tests {
         let source = CsvSource::open(input, CsvConfig::default())?;
         let frame = crate::Frame::read_all(Box::new(source))?;
         match frame.bad() {
-            [] => Ok(frame.rows().clone()),
+            [] => Ok(frame.to_batch()?),
             [first, ..] => Err(first.clone().into_error()),
         }
     }

@@ -1,10 +1,15 @@
 //! Sources: where rows come from. Each streams Arrow record batches and can name the line of a row.
 
+mod columns;
 mod csv;
+mod guard;
 mod idx;
 mod images;
 mod input;
+mod ipc;
 mod json;
+mod parquet;
+mod spool;
 
 use std::path::Path;
 
@@ -15,9 +20,11 @@ pub use self::csv::CsvSource;
 pub use idx::IdxSource;
 pub use images::ImageFolder;
 pub use input::Input;
+pub use ipc::IpcSource;
 pub use json::{JsonSource, rows_to_batch};
+pub use self::parquet::ParquetSource;
 
-use crate::config::CsvConfig;
+use crate::config::{CsvConfig, DataConfig};
 use crate::{BadRow, Place, Result};
 
 /// Rows on their way, a few thousand at a time.
@@ -91,12 +98,31 @@ pub trait Source: Send + Sync {
     fn fingerprint(&self) -> Result<String>;
 }
 
-/// Opens a file, a folder or (as `-`) standard input. What it is, is inferred from its name and
-/// its first bytes.
+/// Opens a file, a folder or (as `-`) standard input, with only the CSV settings said.
+///
+/// # Errors
+/// As [`open_data`].
+pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
+    let data = DataConfig {
+        csv: csv.clone(),
+        ..DataConfig::default()
+    };
+    open_data(&path.to_string_lossy(), Path::new(""), &data)
+}
+
+/// Opens `source` as `[data]` says: a file, a folder or (as `-`) standard input. What it is, is
+/// inferred from its name and its first bytes. Relative paths start at `base`.
 ///
 /// # Errors
 /// When it does not exist, is empty, or is nothing TESLA reads.
-pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
+pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
+    match source {
+        "-" => open_path(Path::new(source), data),
+        path => open_path(&base.join(path), data),
+    }
+}
+
+fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     if path.is_dir() {
         return Ok(Box::new(ImageFolder::open(path)?));
     }
@@ -104,6 +130,12 @@ pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
     let start = input.peek()?;
     let name = input.name().to_lowercase();
     let name = name.trim_end_matches(".gz");
+    if start.starts_with(b"PAR1") {
+        return Ok(Box::new(ParquetSource::open(input, &data.drop)?));
+    }
+    if IpcSource::is_ipc(&start) {
+        return Ok(Box::new(IpcSource::open(input, &data.drop)?));
+    }
     if start.starts_with(&[0, 0, 8]) {
         return Ok(Box::new(IdxSource::open(input)?));
     }
@@ -114,7 +146,7 @@ pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
     if named_json || (name == "-" && matches!(first, Some(b'{' | b'['))) {
         return Ok(Box::new(JsonSource::open(input)?));
     }
-    Ok(Box::new(CsvSource::open(input, csv.clone())?))
+    Ok(Box::new(CsvSource::open(input, data.csv.clone())?))
 }
 
 /// Checks that every column of `wanted` is in `found`.

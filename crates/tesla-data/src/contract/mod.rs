@@ -1,7 +1,8 @@
 //! The contract: what every column is, inferred once, stored with the model and enforced on every
 //! row, at training and at prediction alike.
 
-use std::collections::BTreeSet;
+mod infer;
+
 use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
@@ -10,10 +11,10 @@ use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ColumnConfigs, DataConfig};
 use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
-use crate::source::{IMAGE_KEY, Source};
+use crate::source::Source;
+use crate::table::MEMORY;
 use crate::{BadRow, Error, Result, nearest};
 
 /// What a column holds.
@@ -114,85 +115,7 @@ pub enum Need {
     Features,
 }
 
-/// Text columns with more distinct values than this are free text, not categories.
-const MAX_CATEGORIES: usize = 1000;
-/// Whole-number targets with at most this many distinct values are classes.
-const MAX_NUMERIC_CLASSES: usize = 20;
-
 impl Contract {
-    /// Infers the contract from rows and from what the configuration says.
-    ///
-    /// # Errors
-    /// When a configured column does not exist, or no target is known.
-    pub fn infer(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Self> {
-        let rows = frame.rows();
-        let schema = rows.schema();
-        let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-        let known = |column: &str| match names.iter().any(|n| n == column) {
-            true => Ok(()),
-            false => Err(Error::MissingColumn {
-                column: column.to_string(),
-                place: format!("`{}`", frame.name()),
-                valid: names.clone(),
-            }),
-        };
-        let has_images = schema.fields().iter().any(|f| is_image(f));
-        let target = match data.target.as_deref() {
-            Some(target) => target,
-            None if has_images && names.iter().any(|n| n == "label") => "label",
-            None => {
-                return Err(Error::Config(format!(
-                    "no target: say which column of `{}` to predict with `--target` or `target` in `[data]`, one of {}",
-                    frame.name(),
-                    list(&names)
-                )));
-            }
-        };
-        known(target)?;
-        for column in data.drop.iter().chain(columns.keys()) {
-            known(column)?;
-        }
-        if data.drop.iter().any(|c| c == target) {
-            let message = format!("`{target}` is both the target and in `drop`: remove one");
-            return Err(Error::Config(message));
-        }
-
-        let mut task = Task::Regression;
-        let mut rules = Vec::new();
-        for (field, values) in std::iter::zip(schema.fields(), rows.columns()) {
-            let config = columns.get(field.name()).cloned().unwrap_or_default();
-            let mut rule = rule(field, values, config.kind)?;
-            if field.name() == target {
-                rule.role = Role::Target;
-                rule.note = None;
-                task = target_task(&rule, values, data.task)?;
-                if task == Task::Classification {
-                    rule.kind = ColumnKind::Category;
-                    rule.range = None;
-                    rule.categories = distinct(&as_strings(values)?, usize::MAX);
-                }
-            } else if data.drop.iter().any(|c| c == field.name()) {
-                rule.role = Role::Unused;
-                rule.note = None;
-            } else if has_images && rule.kind != ColumnKind::Image {
-                rule.role = Role::Unused;
-                rule.note = None;
-            }
-            rules.push(rule);
-        }
-        let contract = Self {
-            task,
-            columns: rules,
-        };
-        if contract.features().next().is_none() {
-            return Err(Error::Config(format!(
-                "`{}` leaves no column to learn from: every column but `{target}` is dropped, empty or free text",
-                frame.name()
-            )));
-        }
-        Ok(contract)
-    }
-
     /// The columns the model sees.
     pub fn features(&self) -> impl Iterator<Item = &ColumnRule> {
         self.columns.iter().filter(|c| c.role == Role::Feature)
@@ -241,7 +164,7 @@ impl Contract {
             };
             schema = Arc::new(Schema::new(schema.fields().iter().map(own).collect::<Vec<_>>()));
         }
-        Frame::read(source, &schema)
+        Frame::read(source, &schema, MEMORY)
     }
 
     /// Brings rows into the contract's columns and types: any Arrow layout of a number or a text
@@ -352,115 +275,6 @@ pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<(usize, &'
         })
 }
 
-fn is_image(field: &Field) -> bool {
-    field.metadata().contains_key(IMAGE_KEY)
-}
-
-fn rule(field: &Field, values: &ArrayRef, said: Option<ColumnKind>) -> Result<ColumnRule> {
-    let mut rule = ColumnRule {
-        name: field.name().clone(),
-        kind: ColumnKind::Numeric,
-        role: Role::Feature,
-        nullable: values.null_count() > 0,
-        range: None,
-        categories: Vec::new(),
-        note: None,
-    };
-    if is_image(field) {
-        rule.kind = ColumnKind::Image;
-        return Ok(rule);
-    }
-    if values.null_count() == values.len() {
-        rule.role = Role::Unused;
-        rule.note = Some("it has no values".into());
-        return Ok(rule);
-    }
-    let is_number = values.data_type().is_numeric();
-    rule.kind = match said {
-        Some(ColumnKind::Image) | Some(ColumnKind::Numeric) if !is_number => {
-            return Err(Error::Config(format!(
-                "column `{}` is configured as a number or an image, but holds text: use `kind = \"category\"`",
-                field.name()
-            )));
-        }
-        Some(kind) => kind,
-        None if is_number => ColumnKind::Numeric,
-        None => {
-            let seen = distinct(&as_strings(values)?, MAX_CATEGORIES + 1).len();
-            let present = values.len() - values.null_count();
-            match seen > MAX_CATEGORIES || (seen > 20 && 2 * seen > present) {
-                true => ColumnKind::Text,
-                false => ColumnKind::Category,
-            }
-        }
-    };
-    match rule.kind {
-        ColumnKind::Numeric => {
-            let values = cast(values, &DataType::Float64)?;
-            let values = downcast::<Float64Array>(&values)?;
-            let values = values.iter().flatten().filter(|v| !v.is_nan());
-            let range = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[min, max], v| {
-                [min.min(v), max.max(v)]
-            });
-            rule.range = (range[0] <= range[1]).then_some(range);
-        }
-        ColumnKind::Category => rule.categories = distinct(&as_strings(values)?, usize::MAX),
-        ColumnKind::Text => {
-            rule.role = Role::Unused;
-            rule.note = Some(
-                "it looks like free text or an identifier; say `kind = \"category\"` to use it"
-                    .into(),
-            );
-        }
-        ColumnKind::Image => {}
-    }
-    Ok(rule)
-}
-
-fn target_task(rule: &ColumnRule, values: &ArrayRef, said: Option<Task>) -> Result<Task> {
-    let is_number = values.data_type().is_numeric();
-    match said {
-        Some(Task::Regression) if !is_number => Err(Error::Config(format!(
-            "the target `{}` holds text, which cannot be predicted as a number: use `task = \"classification\"`",
-            rule.name
-        ))),
-        Some(task) => Ok(task),
-        None if !is_number || rule.kind != ColumnKind::Numeric => Ok(Task::Classification),
-        None => {
-            let values = cast(values, &DataType::Float64)?;
-            let values = downcast::<Float64Array>(&values)?;
-            let whole = values.iter().flatten().all(|v| v.fract() == 0.0);
-            let few = whole && {
-                let seen: BTreeSet<i64> = values
-                    .iter()
-                    .flatten()
-                    .map(|v| v as i64)
-                    .take(100_000)
-                    .collect();
-                seen.len() <= MAX_NUMERIC_CLASSES
-            };
-            Ok(match few {
-                true => Task::Classification,
-                false => Task::Regression,
-            })
-        }
-    }
-}
-
-/// The distinct values, sorted; stops once there are `limit`.
-fn distinct(values: &StringArray, limit: usize) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    for value in values.iter().flatten() {
-        if seen.len() >= limit {
-            break;
-        }
-        if !seen.contains(value) {
-            seen.insert(value.to_string());
-        }
-    }
-    seen.into_iter().collect()
-}
-
 fn numbers(
     values: &ArrayRef,
     column: &str,
@@ -532,7 +346,7 @@ fn check_target(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CsvConfig;
+    use crate::config::{CsvConfig, DataConfig};
     use crate::source::{CsvSource, Input};
 
     fn frame(text: &str) -> Frame {
@@ -579,7 +393,7 @@ mod tests {
         let place = |row: usize| format!("row {}", row + 1);
         let rows = frame("y,x\na,1\nb,oops\n");
         let error = contract
-            .conform(rows.rows(), Need::Features, &place)
+            .conform(&rows.to_batch().unwrap(), Need::Features, &place)
             .unwrap_err();
         assert!(
             error
@@ -589,7 +403,7 @@ mod tests {
         );
         let rows = frame("x,y\n1,a\n2,c\n");
         let error = contract
-            .conform(rows.rows(), Need::Target, &place)
+            .conform(&rows.to_batch().unwrap(), Need::Target, &place)
             .unwrap_err();
         assert!(
             error
