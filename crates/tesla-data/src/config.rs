@@ -12,9 +12,19 @@ use crate::contract::{ColumnKind, Task};
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// A CSV, JSON-lines, Parquet, Arrow IPC (Feather) or IDX image file, any of them also
-    /// gzipped, or a folder of images (one sub-folder per class). Relative to the configuration
-    /// file.
+    /// gzipped, a folder of images (one sub-folder per class), or a database: an SQLite file or
+    /// `postgres://USER:${PASSWORD}@HOST/NAME`, where `${…}` is an environment variable. Paths are
+    /// relative to the configuration file.
     pub source: String,
+    /// The table of a database to read, whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The query of a database to read, one `SELECT`. Say `ORDER BY` for runs that repeat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// A file that holds a database's password and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
     /// Rows to test on, kept apart by whoever made the data. Replaces the test share of `split`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
