@@ -4,6 +4,8 @@ mod columns;
 mod csv;
 mod database;
 mod guard;
+#[cfg(feature = "http")]
+mod http;
 mod idx;
 mod images;
 mod input;
@@ -23,6 +25,8 @@ pub use self::csv::CsvSource;
 pub use database::PostgresSource;
 #[cfg(feature = "sqlite")]
 pub use database::SqliteSource;
+#[cfg(feature = "http")]
+pub use self::http::HttpSource;
 pub use idx::IdxSource;
 pub use images::ImageFolder;
 pub use input::Input;
@@ -129,12 +133,28 @@ pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn
             database::open_sqlite(&base.join(path), data)
         }
         Some(("postgres" | "postgresql", _)) => database::open_postgres(&url, base, data),
+        Some(("http" | "https", _)) => open_http(source, data),
         Some((scheme, rest)) if rest.starts_with("//") => Err(Error::Config(format!(
-            "`{scheme}://` is nothing TESLA reads: expected a path, or a URL that starts with `sqlite:` or `postgres://`"
+            "`{scheme}://` is nothing TESLA reads: expected a path, or a URL that starts with `sqlite:`, `postgres://`, `http://` or `https://`"
         ))),
         _ if source == "-" => open_path(Path::new(source), data),
         _ => open_path(&base.join(&url), data),
     }
+}
+
+fn open_http(url: &str, data: &DataConfig) -> Result<Box<dyn Source>> {
+    #[cfg(feature = "http")]
+    return Ok(Box::new(HttpSource::open(url, data)?));
+    #[cfg(not(feature = "http"))]
+    return Err(missing_feature("an HTTP address", "http", (url, data)));
+}
+
+/// The error for a source that this build leaves out; `_unused` is what it would have needed.
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "http")))]
+fn missing_feature<T>(what: &str, feature: &str, _unused: T) -> Error {
+    Error::Config(format!(
+        "`source` is {what}, which this build leaves out: build with the feature `{feature}`"
+    ))
 }
 
 fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {

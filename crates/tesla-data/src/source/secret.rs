@@ -63,12 +63,13 @@ pub(super) fn is_literal(value: &str) -> bool {
 }
 
 /// `text` without the secrets, whoever wrote them into it.
+#[cfg(any(feature = "postgres", feature = "http", test))]
 pub(super) fn scrub(text: &str, secrets: &[String]) -> String {
     let secrets = secrets.iter().filter(|secret| !secret.is_empty());
     secrets.fold(text.to_string(), |text, secret| text.replace(secret, "***"))
 }
 
-fn percent_encode(value: &str) -> String {
+pub(super) fn percent_encode(value: &str) -> String {
     let encode = |byte: u8| match byte {
         b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => {
             char::from(byte).to_string()

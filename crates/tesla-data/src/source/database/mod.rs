@@ -5,6 +5,9 @@
 
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod query;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod rows;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -17,16 +20,15 @@ pub use self::postgres::PostgresSource;
 pub use self::sqlite::SqliteSource;
 
 use super::Source;
+use crate::Result;
 use crate::config::DataConfig;
-use crate::error::list;
-use crate::{Error, Result};
 
 /// Opens an SQLite file.
 pub(super) fn open_sqlite(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     #[cfg(feature = "sqlite")]
     return Ok(Box::new(SqliteSource::open(path, data)?));
     #[cfg(not(feature = "sqlite"))]
-    return Err(missing_feature(
+    return Err(super::missing_feature(
         "an SQLite database",
         "sqlite",
         (path, data),
@@ -38,68 +40,9 @@ pub(super) fn open_postgres(url: &str, base: &Path, data: &DataConfig) -> Result
     #[cfg(feature = "postgres")]
     return Ok(Box::new(PostgresSource::open(url, base, data)?));
     #[cfg(not(feature = "postgres"))]
-    return Err(missing_feature(
+    return Err(super::missing_feature(
         "a PostgreSQL database",
         "postgres",
         (url, base, data),
     ));
-}
-
-/// The error for a source that this build leaves out; `_unused` is what it would have needed.
-#[cfg(not(all(feature = "sqlite", feature = "postgres")))]
-fn missing_feature<T>(what: &str, feature: &str, _unused: T) -> Error {
-    Error::Config(format!(
-        "`source` is {what}, which this build leaves out: build with the feature `{feature}`"
-    ))
-}
-
-/// The query that `[data]` asks for. `tables` lists the tables, for when it does not.
-fn query(
-    name: &str,
-    data: &DataConfig,
-    quote: impl Fn(&str) -> String,
-    tables: impl FnOnce() -> Result<Vec<String>>,
-) -> Result<String> {
-    let whole = |table: &str| format!("SELECT * FROM {}", quote(table));
-    match (&data.query, &data.table) {
-        (Some(_), Some(_)) => {
-            let message = "`query` and `table` are both said in `[data]`: keep one";
-            Err(Error::Config(message.into()))
-        }
-        (Some(query), None) => Ok(query.trim().trim_end_matches(';').to_string()),
-        (None, Some(table)) => Ok(whole(table)),
-        (None, None) => match tables()?.as_slice() {
-            [table] => Ok(whole(table)),
-            [] => Err(Error::source(name, "has no tables: expected at least one")),
-            tables => Err(Error::source(
-                name,
-                format!(
-                    "has several tables: say `table = \"…\"`, one of {}, or `query = \"SELECT …\"` in `[data]`",
-                    list(tables)
-                ),
-            )),
-        },
-    }
-}
-
-/// Checks that no two columns of a result have the same name.
-fn distinct(names: &[String], source: &str) -> Result<()> {
-    for (i, name) in names.iter().enumerate() {
-        if names[..i].contains(name) {
-            let reason = format!("gives two columns named `{name}`: rename one with `AS`");
-            return Err(Error::source(source, reason));
-        }
-    }
-    Ok(())
-}
-
-/// The error for a column that TESLA does not read.
-fn unreadable(source: &str, column: &str, holds: &str) -> Error {
-    Error::value(
-        format!("`{source}`"),
-        column,
-        format!(
-            "holds {holds}: cast it in the query (`CAST({column} AS TEXT)`), or leave it out with `drop = [\"{column}\"]` in `[data]`"
-        ),
-    )
 }

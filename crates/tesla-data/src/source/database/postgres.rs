@@ -8,8 +8,8 @@ use ::postgres::config::{Host, SslMode};
 use ::postgres::types::{Kind as TypeKind, Type};
 use ::postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
+use super::query::{distinct, query, unreadable};
 use super::rows::{Cell, Rows, fingerprint};
-use super::{distinct, query, unreadable};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::DataConfig;
 use crate::source::secret::scrub;

@@ -16,6 +16,7 @@ use crate::{BadRow, Place, Result};
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Cell<'a> {
     Null,
+    #[cfg_attr(not(feature = "postgres"), expect(dead_code))]
     Boolean(bool),
     Integer(i64),
     Real(f64),

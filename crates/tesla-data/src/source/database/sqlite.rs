@@ -5,8 +5,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row};
 
+use super::query::{distinct, query, unreadable};
 use super::rows::{Cell, Rows, fingerprint};
-use super::{distinct, query, unreadable};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::DataConfig;
 use crate::source::input::file_name;
@@ -47,11 +47,7 @@ impl SqliteSource {
         let statement = connection
             .prepare(&source.query)
             .map_err(|e| source.error(e))?;
-        source.columns = statement
-            .column_names()
-            .into_iter()
-            .map(String::from)
-            .collect();
+        source.columns = statement.column_names().map(String::from).collect();
         distinct(&source.columns, &source.name)?;
         Ok(source)
     }
@@ -201,8 +197,7 @@ fn quote(name: &str) -> String {
 fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     const TABLES: &str = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
     let mut statement = connection.prepare(TABLES)?;
-    let names = statement.query_map([], |row| row.get(0))?.collect();
-    names
+    statement.query_map([], |row| row.get(0))?.collect()
 }
 
 #[cfg(test)]
