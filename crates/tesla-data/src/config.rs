@@ -14,9 +14,19 @@ use crate::table::MEMORY;
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// A CSV, JSON-lines, Parquet, Arrow IPC (Feather) or IDX image file, any of them also
-    /// gzipped, or a folder of images (one sub-folder per class). Relative to the configuration
-    /// file.
+    /// gzipped, a folder of images (one sub-folder per class), or a database (an SQLite file or
+    /// `postgres://USER:${PASSWORD}@HOST/NAME`) or an `http://` or `https://` address of JSON or
+    /// CSV. `${…}` is an environment variable. Paths are relative to the configuration file.
     pub source: String,
+    /// The table of a database to read, whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The query of a database to read, one `SELECT`. Say `ORDER BY` for runs that repeat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// A file that holds a database's password and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
     /// Rows to test on, kept apart by whoever made the data. Replaces the test share of `split`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
@@ -44,6 +54,9 @@ pub struct DataConfig {
     /// How a CSV file is written, where it differs from the usual.
     #[serde(skip_serializing_if = "CsvConfig::is_default")]
     pub csv: CsvConfig,
+    /// How an HTTP address is asked, where it is not one plain answer.
+    #[serde(skip_serializing_if = "HttpConfig::is_default")]
+    pub http: HttpConfig,
 }
 
 impl Default for DataConfig {
@@ -151,6 +164,73 @@ impl CsvConfig {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// `[data.http]`: how an HTTP address is asked for rows in JSON or CSV.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Headers to send; `${NAME}` is an environment variable. They go to no other host.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The environment variable with the token for `Authorization: Bearer …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bearer_env: Option<String>,
+    /// Where the rows stand in a JSON answer, such as `data.items`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// How the rows are spread over several answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Pages>,
+    /// The most answers that are asked for.
+    pub max_pages: usize,
+    /// How often a request is tried again.
+    pub retries: u32,
+    /// Seconds to wait for a connection, for an answer and for each next part of it.
+    pub timeout_s: u64,
+    /// The most that all answers may hold together, in MiB.
+    pub max_mib: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            headers: BTreeMap::new(),
+            bearer_env: None,
+            path: None,
+            pages: None,
+            max_pages: 10_000,
+            retries: 5,
+            timeout_s: 30,
+            max_mib: 1024,
+        }
+    }
+}
+
+impl HttpConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How rows are spread over several answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Pages {
+    /// The header `Link: <…>; rel="next"` names the next one.
+    Link,
+    /// A parameter of the address counts from 1, until an answer has no rows.
+    Page {
+        /// The parameter's name, such as `page`.
+        parameter: String,
+    },
+    /// A field of the answer says where the next one starts; it is missing or empty at the end.
+    Cursor {
+        /// Where the field stands, such as `meta.next`. It holds a value or a whole address.
+        field: String,
+        /// The parameter of the address that takes the value, such as `cursor`.
+        parameter: String,
+    },
 }
 
 /// `[columns.NAME]`: what is said about one column instead of inferred.

@@ -54,6 +54,13 @@ impl Input {
         &self.name
     }
 
+    /// The same bytes under another name.
+    #[cfg(feature = "http")]
+    pub(crate) fn renamed(mut self, name: &str) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The path, when there is one.
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.bytes {

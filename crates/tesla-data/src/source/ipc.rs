@@ -1,5 +1,4 @@
 use std::io::{BufRead, ErrorKind, Read};
-use std::sync::Arc;
 
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
@@ -240,6 +239,8 @@ impl Messages {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow_ipc::CompressionType;
     use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 

@@ -2,13 +2,17 @@
 
 mod columns;
 mod csv;
+mod database;
 mod guard;
+#[cfg(feature = "http")]
+mod http;
 mod idx;
 mod images;
 mod input;
 mod ipc;
 mod json;
 mod parquet;
+mod secret;
 mod spool;
 
 use std::path::Path;
@@ -17,6 +21,12 @@ use crate::arrow::array::RecordBatch;
 use crate::arrow::datatypes::SchemaRef;
 
 pub use self::csv::CsvSource;
+#[cfg(feature = "postgres")]
+pub use database::PostgresSource;
+#[cfg(feature = "sqlite")]
+pub use database::SqliteSource;
+#[cfg(feature = "http")]
+pub use self::http::HttpSource;
 pub use idx::IdxSource;
 pub use images::ImageFolder;
 pub use input::Input;
@@ -25,7 +35,7 @@ pub use json::{JsonSource, rows_to_batch};
 pub use self::parquet::ParquetSource;
 
 use crate::config::{CsvConfig, DataConfig};
-use crate::{BadRow, Place, Result};
+use crate::{BadRow, Error, Place, Result};
 
 /// Rows on their way, a few thousand at a time.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<Scanned>> + Send + 'a>;
@@ -110,16 +120,41 @@ pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
     open_data(&path.to_string_lossy(), Path::new(""), &data)
 }
 
-/// Opens `source` as `[data]` says: a file, a folder or (as `-`) standard input. What it is, is
-/// inferred from its name and its first bytes. Relative paths start at `base`.
+/// Opens `source` as `[data]` says: a file, a folder, (as `-`) standard input or a database's URL.
+/// What a file is, is inferred from its name and its first bytes. Relative paths start at `base`.
 ///
 /// # Errors
 /// When it does not exist, is empty, or is nothing TESLA reads.
 pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
-    match source {
-        "-" => open_path(Path::new(source), data),
-        path => open_path(&base.join(path), data),
+    let url = secret::expand_url(source, &secret::environment)?;
+    match url.split_once(':') {
+        Some(("sqlite", path)) => {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            database::open_sqlite(&base.join(path), data)
+        }
+        Some(("postgres" | "postgresql", _)) => database::open_postgres(&url, base, data),
+        Some(("http" | "https", _)) => open_http(source, data),
+        Some((scheme, rest)) if rest.starts_with("//") => Err(Error::Config(format!(
+            "`{scheme}://` is nothing TESLA reads: expected a path, or a URL that starts with `sqlite:`, `postgres://`, `http://` or `https://`"
+        ))),
+        _ if source == "-" => open_path(Path::new(source), data),
+        _ => open_path(&base.join(&url), data),
     }
+}
+
+fn open_http(url: &str, data: &DataConfig) -> Result<Box<dyn Source>> {
+    #[cfg(feature = "http")]
+    return Ok(Box::new(HttpSource::open(url, data)?));
+    #[cfg(not(feature = "http"))]
+    return Err(missing_feature("an HTTP address", "http", (url, data)));
+}
+
+/// The error for a source that this build leaves out; `_unused` is what it would have needed.
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "http")))]
+fn missing_feature<T>(what: &str, feature: &str, _unused: T) -> Error {
+    Error::Config(format!(
+        "`source` is {what}, which this build leaves out: build with the feature `{feature}`"
+    ))
 }
 
 fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
@@ -132,6 +167,9 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     let name = name.trim_end_matches(".gz");
     if start.starts_with(b"PAR1") {
         return Ok(Box::new(ParquetSource::open(input, &data.drop)?));
+    }
+    if start.starts_with(b"SQLite format 3\0") {
+        return database::open_sqlite(path, data);
     }
     if IpcSource::is_ipc(&start) {
         return Ok(Box::new(IpcSource::open(input, &data.drop)?));
@@ -153,7 +191,7 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
 fn require(wanted: &SchemaRef, found: &SchemaRef, name: &str) -> Result<()> {
     for field in wanted.fields() {
         if found.column_with_name(field.name()).is_none() {
-            return Err(crate::Error::MissingColumn {
+            return Err(Error::MissingColumn {
                 column: field.name().clone(),
                 place: format!("`{name}`"),
                 valid: found.fields().iter().map(|f| f.name().clone()).collect(),
