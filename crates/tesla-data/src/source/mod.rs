@@ -10,6 +10,7 @@ mod ipc;
 mod json;
 mod parquet;
 mod spool;
+mod unpack;
 
 use std::path::Path;
 
@@ -128,8 +129,7 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     }
     let input = Input::open(path)?;
     let start = input.peek()?;
-    let name = input.name().to_lowercase();
-    let name = name.trim_end_matches(".gz");
+    let name = input.inner_name();
     if start.starts_with(b"PAR1") {
         return Ok(Box::new(ParquetSource::open(input, &data.drop)?));
     }
