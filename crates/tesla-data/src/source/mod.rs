@@ -10,6 +10,8 @@ mod ipc;
 mod json;
 mod parquet;
 mod spool;
+mod seen;
+mod text;
 mod unpack;
 
 use std::path::Path;
@@ -24,6 +26,7 @@ pub use input::Input;
 pub use ipc::IpcSource;
 pub use json::{JsonSource, rows_to_batch};
 pub use self::parquet::ParquetSource;
+use seen::Seen;
 
 use crate::config::{CsvConfig, DataConfig};
 use crate::{BadRow, Place, Result};
