@@ -136,8 +136,11 @@ pub enum SplitBy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvConfig {
-    /// The character between fields; `"\t"` for tabs.
-    pub delimiter: char,
+    /// The character between fields; `"\t"` for tabs, `" "` for runs of spaces and tabs. When not
+    /// said: a tab for `.tsv`, otherwise the first of tab, `;`, `|` and `,` that divides each of
+    /// the first 100 lines into as many fields as the first, or on which most of them agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
     /// Whether the first line names the columns.
     pub header: bool,
     /// Column names for a file without a header; `c1`, `c2`, … when not said.
@@ -145,17 +148,39 @@ pub struct CsvConfig {
     pub names: Vec<String>,
     /// Fields that mean "no value". Surrounding blanks are ignored.
     pub missing: Vec<String>,
+    /// The character around fields that hold delimiters or line ends; `""` when quotes are
+    /// characters like any other.
+    pub quote: String,
+    /// Lines that start with this character are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// Lines to leave out before the header.
+    pub skip_rows: usize,
+    /// The decimal mark of numbers: `"."` or `","`.
+    pub decimal: char,
+    /// Whether blanks around fields are left out. Those inside quotes always stay.
+    pub trim: bool,
+    /// How characters are stored, such as `latin-1` or `windows-1252`. A byte-order mark wins;
+    /// UTF-8 when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
 }
 
 impl Default for CsvConfig {
     fn default() -> Self {
         Self {
-            delimiter: ',',
+            delimiter: None,
             header: true,
             names: Vec::new(),
             missing: ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
                 .map(String::from)
                 .to_vec(),
+            quote: "\"".into(),
+            comment: None,
+            skip_rows: 0,
+            decimal: '.',
+            trim: true,
+            encoding: None,
         }
     }
 }

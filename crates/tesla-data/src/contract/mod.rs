@@ -253,7 +253,7 @@ pub(crate) fn number(field: &[u8]) -> Option<f64> {
     if !matches!(field.first()?, b'0'..=b'9' | b'+' | b'-' | b'.') {
         return None;
     }
-    let value: f64 = std::str::from_utf8(field).ok()?.parse().ok()?;
+    let value: f64 = fast_float2::parse(field).ok()?;
     value.is_finite().then_some(value)
 }
 

@@ -14,6 +14,9 @@ mod json;
 mod parquet;
 mod secret;
 mod spool;
+mod seen;
+mod text;
+mod unpack;
 
 use std::path::Path;
 
@@ -33,6 +36,7 @@ pub use input::Input;
 pub use ipc::IpcSource;
 pub use json::{JsonSource, rows_to_batch};
 pub use self::parquet::ParquetSource;
+use seen::Seen;
 
 use crate::config::{CsvConfig, DataConfig};
 use crate::{BadRow, Error, Place, Result};
@@ -163,8 +167,7 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     }
     let input = Input::open(path)?;
     let start = input.peek()?;
-    let name = input.name().to_lowercase();
-    let name = name.trim_end_matches(".gz");
+    let name = input.inner_name();
     if start.starts_with(b"PAR1") {
         return Ok(Box::new(ParquetSource::open(input, &data.drop)?));
     }
