@@ -1,10 +1,17 @@
 //! Sources: where rows come from. Each streams Arrow record batches and can name the line of a row.
 
+mod assemble;
 mod csv;
+mod dtype;
 mod idx;
 mod images;
 mod input;
 mod json;
+mod literal;
+mod ndarray;
+mod npy;
+mod pickle;
+mod table;
 
 use std::path::Path;
 
@@ -16,6 +23,9 @@ pub use idx::IdxSource;
 pub use images::ImageFolder;
 pub use input::Input;
 pub use json::{JsonSource, rows_to_batch};
+pub use npy::open_numpy;
+pub use pickle::open_pickle;
+pub use table::TableSource;
 
 use crate::config::CsvConfig;
 use crate::{BadRow, Place, Result};
@@ -106,6 +116,13 @@ pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
     let name = name.trim_end_matches(".gz");
     if start.starts_with(&[0, 0, 8]) {
         return Ok(Box::new(IdxSource::open(input)?));
+    }
+    if start.starts_with(npy::MAGIC) || (name.ends_with(".npz") && start.starts_with(b"PK")) {
+        return Ok(Box::new(open_numpy(input)?));
+    }
+    // Since protocol 2 a pickle says so; older ones are known by their name alone.
+    if matches!(start[..], [0x80, 2..=5, ..]) || pickle::is_named(name) {
+        return Ok(Box::new(open_pickle(input)?));
     }
     let first = start.iter().find(|b| !b.is_ascii_whitespace());
     let named_json = [".json", ".jsonl", ".ndjson"]
