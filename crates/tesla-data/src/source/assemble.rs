@@ -138,7 +138,11 @@ fn data_set(mut parts: Vec<(String, Part<'_>)>, at: usize) -> Read<RecordBatch> 
     let mut columns = features(x, feature_names)?;
     let mut unlabelled = true;
     for (name, part) in parts {
-        if rows(&part) != n || matches!(part, Part::Other(_)) {
+        let describes = matches!(
+            name.as_str(),
+            "feature_names" | "target_names" | "label_names"
+        );
+        if describes || rows(&part) != n || matches!(part, Part::Other(_)) {
             continue;
         }
         let is_target = unlabelled && target(&name);

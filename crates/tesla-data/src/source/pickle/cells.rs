@@ -267,6 +267,9 @@ fn offset(heap: &Heap<'_>, zone: Id) -> Read<i64> {
     let fixed = match heap.call(zone) {
         // `pytz.utc` has no arguments.
         Some((Global::TimeZone, [], _)) => Some(0),
+        Some((Global::TimeZone, [name, ..], _)) if heap.text(*name).is_some() => {
+            heap.text(*name).filter(|name| name == "UTC").map(|_| 0)
+        }
         Some((Global::TimeZone, [offset, ..], _)) => heap
             .call(*offset)
             .and_then(|(function, args, _)| {

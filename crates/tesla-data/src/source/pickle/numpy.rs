@@ -133,6 +133,7 @@ fn structure(heap: &Heap<'_>, names: Id, fields: Id, size: Id) -> Read<Dtype> {
             "has a structured array of more than {MAX_FIELDS} fields: expected fewer"
         ));
     }
+    heap.charge(64 * names.len())?;
     let mut out = Vec::new();
     for name in names {
         let name = heap.text(*name).ok_or_else(bad)?;

@@ -15,6 +15,8 @@ use arrow_select::take::take;
 
 /// Columns with their names.
 type Columns = Vec<(String, ArrayRef)>;
+/// Values, and the columns they stand for.
+type Block = (Id, Id);
 
 /// More labels than this are not names of columns.
 const MAX_LABELS: usize = 100_000;
@@ -75,7 +77,7 @@ fn series(heap: &Heap<'_>, state: Id) -> Read<Columns> {
 }
 
 /// The axes, and the blocks of values with the columns each holds.
-fn manager_parts(heap: &Heap<'_>, manager: Id) -> Read<(Vec<Id>, Vec<(Id, Id)>)> {
+fn manager_parts(heap: &Heap<'_>, manager: Id) -> Read<(Vec<Id>, Vec<Block>)> {
     let bad = || damaged("the blocks of a data frame");
     let block = |id: &Id| match heap.call(*id) {
         Some((Global::UnpickleBlock, [values, placement, ..], _)) => Ok((*values, *placement)),

@@ -104,11 +104,7 @@ fn part<'h>(heap: &'h Heap<'_>, id: Id) -> Read<Part<'h>> {
     if items.iter().all(|i| matches!(heap.get(*i), Node::Dict(_))) {
         return dicts(heap, items).map(Part::Table);
     }
-    let row = |id: &Id| heap.items(*id);
-    if items
-        .iter()
-        .all(|i| row(i).is_some_and(|r| r.iter().all(|v| cells::is_scalar(heap, *v))))
-    {
+    if is_rows(heap, items)? {
         return lists(heap, items).map(Part::Columns);
     }
     if items.iter().all(|i| {
@@ -123,6 +119,21 @@ fn part<'h>(heap: &'h Heap<'_>, id: Id) -> Read<Part<'h>> {
         )));
     }
     other()
+}
+
+/// Whether all items are lists of plain values.
+fn is_rows(heap: &Heap<'_>, items: &[Id]) -> Read<bool> {
+    for id in items {
+        let Some(row) = heap.items(*id) else {
+            return Ok(false);
+        };
+        // One row may stand for many.
+        heap.charge(row.len())?;
+        if !row.iter().all(|id| cells::is_scalar(heap, *id)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The array as a part; a pickle that holds it cannot go away while the part is used.

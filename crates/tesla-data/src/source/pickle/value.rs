@@ -50,6 +50,8 @@ pub(super) struct Heap<'a> {
 const MAX_NODES: usize = 1 << 26;
 /// Values inside values. Data frames need about 12.
 const MAX_DEPTH: u16 = 100;
+/// Bytes of a text that is a name.
+const MAX_NAME: usize = 4096;
 /// Entries of a dict that are searched for a name: an object's state has a handful.
 const MAX_STATE: usize = 256;
 
@@ -102,11 +104,12 @@ impl<'a> Heap<'a> {
         }
     }
 
-    /// Text: `str`, or `bytes` as UTF-8 and else latin-1.
+    /// A short text, as names are: `str`, or `bytes` as UTF-8 and else latin-1. A longer one is
+    /// none, so that a name that is referred to often costs little each time.
     pub(super) fn text(&self, id: Id) -> Option<Cow<'_, str>> {
         match self.get(id) {
-            Node::Str(s) => Some(Cow::Borrowed(s)),
-            Node::Bytes(b) => Some(text(b)),
+            Node::Str(s) if s.len() <= MAX_NAME => Some(Cow::Borrowed(s)),
+            Node::Bytes(b) if b.len() <= MAX_NAME => Some(text(b)),
             _ => None,
         }
     }
@@ -150,10 +153,11 @@ impl<'a> Heap<'a> {
         };
         let searched = &entries[..entries.len().min(MAX_STATE)];
         names.iter().find_map(|name| {
-            let entry = searched
-                .iter()
-                .rev()
-                .find(|(key, _)| self.text(*key).is_some_and(|k| k == *name));
+            let entry = searched.iter().rev().find(|(key, _)| match self.get(*key) {
+                Node::Str(key) => key == name,
+                Node::Bytes(key) => key.as_ref() == name.as_bytes(),
+                _ => false,
+            });
             entry.map(|(_, value)| *value)
         })
     }
@@ -251,7 +255,7 @@ impl<'a> Heap<'a> {
             Node::List(items) | Node::Tuple(items) | Node::Set(items) => items.get(n).copied(),
             Node::Dict(entries) => entries
                 .get(n / 2)
-                .map(|(key, value)| if n % 2 == 0 { *key } else { *value }),
+                .map(|(key, value)| if n.is_multiple_of(2) { *key } else { *value }),
             Node::Call { args, state, .. } => match n {
                 0 => Some(*args),
                 1 => *state,
