@@ -73,6 +73,10 @@ impl Default for DataConfig {
             on_bad,
             max_bad,
             memory: MEMORY >> 20,
+            query: None,
+            table: None,
+            password_file: None,
+            http: HttpConfig::default(),
             csv: CsvConfig::default(),
         }
     }

@@ -6,6 +6,8 @@ mod database;
 mod guard;
 #[cfg(feature = "http")]
 mod http;
+mod assemble;
+mod dtype;
 mod idx;
 mod images;
 mod input;
@@ -17,6 +19,11 @@ mod spool;
 mod seen;
 mod text;
 mod unpack;
+mod literal;
+mod ndarray;
+mod npy;
+mod pickle;
+mod table;
 
 use std::path::Path;
 
@@ -37,6 +44,9 @@ pub use ipc::IpcSource;
 pub use json::{JsonSource, rows_to_batch};
 pub use self::parquet::ParquetSource;
 use seen::Seen;
+pub use npy::open_numpy;
+pub use pickle::open_pickle;
+pub use table::TableSource;
 
 use crate::config::{CsvConfig, DataConfig};
 use crate::{BadRow, Error, Place, Result};
@@ -179,6 +189,13 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     }
     if start.starts_with(&[0, 0, 8]) {
         return Ok(Box::new(IdxSource::open(input)?));
+    }
+    if start.starts_with(npy::MAGIC) || (name.ends_with(".npz") && start.starts_with(b"PK")) {
+        return Ok(Box::new(open_numpy(input)?));
+    }
+    // Since protocol 2 a pickle says so; older ones are known by their name alone.
+    if matches!(start[..], [0x80, 2..=5, ..]) || pickle::is_named(&name) {
+        return Ok(Box::new(open_pickle(input)?));
     }
     let first = start.iter().find(|b| !b.is_ascii_whitespace());
     let named_json = [".json", ".jsonl", ".ndjson"]

@@ -156,7 +156,7 @@ fn the_model_does_not_depend_on_the_memory_budget() {
     let folder = folder();
     let at = folder.path();
     for (name, model) in [("diabetes", "linear"), ("iris", "logistic"), ("wine", "mlp")] {
-        let target = ["target", "species", "cultivar"][["linear", "logistic", "mlp"].iter().position(|m| *m == model).unwrap()];
+        let target = ["progression", "species", "cultivar"][["linear", "logistic", "mlp"].iter().position(|m| *m == model).unwrap()];
         let source = repo(&format!("datasets/{name}/{name}.csv"));
         let mut hashes = Vec::new();
         for memory in [1024, 0] {
