@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
 use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Selection};
 
-use crate::{Config, Event, Observer, Report, Result, engine, evaluate, solve};
+use crate::{Config, Event, Observer, Report, Result, TrainConfig, engine, evaluate, solve};
 
 /// What a training run produced.
 #[derive(Debug)]
@@ -103,6 +103,11 @@ pub fn train(
     // The sealed model, and its figures through the one door every prediction takes.
     let resolved = Config {
         model: Some(model.clone()),
+        // `auto` and the device it found give one model.
+        train: TrainConfig {
+            device: device.name().into(),
+            ..config.train.clone()
+        },
         ..config.clone()
     };
     let provenance = Provenance {

@@ -10,10 +10,11 @@ use crate::arrow::compute::cast;
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
-use crate::source::Source;
+use crate::source::{Source, rows_to_batch};
 use crate::table::MEMORY;
 use crate::{BadRow, Error, Result, nearest};
 
@@ -165,6 +166,32 @@ impl Contract {
             schema = Arc::new(Schema::new(schema.fields().iter().map(own).collect::<Vec<_>>()));
         }
         Frame::read(source, &schema, MEMORY)
+    }
+
+    /// JSON objects as rows with the contract's features. Every feature must have a key: one that is
+    /// not there may be misspelt, and must not pass for a missing value.
+    ///
+    /// # Errors
+    /// When a key is absent, or a value is not of its column's kind; the message names the row,
+    /// counted from 1.
+    pub fn from_json(&self, rows: &[Map<String, Value>]) -> Result<RecordBatch> {
+        let place = |row: usize| format!("row {}", row + 1);
+        for (i, row) in rows.iter().enumerate() {
+            if let Some(absent) = self.features().find(|c| !row.contains_key(&c.name)) {
+                let keys: Vec<String> = row.keys().cloned().collect();
+                let near = nearest(&absent.name, &keys)
+                    .map_or(String::new(), |near| format!(" (is `{near}` it?)"));
+                return Err(Error::Row {
+                    place: place(i),
+                    reason: format!(
+                        "no key `{}`{near}: expected one for each of {}, `null` where there is no value",
+                        absent.name,
+                        list(&self.features().map(|c| c.name.clone()).collect::<Vec<_>>())
+                    ),
+                });
+            }
+        }
+        rows_to_batch(rows, &self.schema(Need::Features), &place)
     }
 
     /// Brings rows into the contract's columns and types: any Arrow layout of a number or a text

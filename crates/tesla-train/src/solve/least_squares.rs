@@ -86,6 +86,7 @@ pub(super) fn solve(sums: Sums, l2: f64) -> Result<Weights> {
         bias: vec![y_mean - weight.dot(&x_mean)],
         weight: weight.as_slice().to_vec(),
         passes: 1,
+        converged: true,
     })
 }
 

@@ -88,6 +88,8 @@ pub(super) fn solve(
         weight,
         bias,
         passes: minimum.evaluations,
+        // A search that no step improves any more has converged as far as 64 bits allow.
+        converged: minimum.evaluations < LIMIT,
     })
 }
 

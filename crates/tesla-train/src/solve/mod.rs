@@ -25,6 +25,7 @@ pub(crate) struct Weights {
     pub(crate) weight: Vec<f64>,
     pub(crate) bias: Vec<f64>,
     pub(crate) passes: usize,
+    pub(crate) converged: bool,
 }
 
 /// Whether a model is solved here instead of by mini-batches.
@@ -79,12 +80,13 @@ pub(crate) fn solve(
     };
     observer.event(Event::Solved {
         passes: weights.passes,
+        converged: weights.converged,
     });
     let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
     Ok(Fitted {
         network: Network::linear(narrow(weights.weight), narrow(weights.bias), device),
         first_loss: None,
-        history: json!({ "passes": weights.passes }),
+        history: json!({ "passes": weights.passes, "converged": weights.converged }),
     })
 }
 
