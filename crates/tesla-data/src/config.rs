@@ -45,6 +45,9 @@ pub struct DataConfig {
     /// How a CSV file is written, where it differs from the usual.
     #[serde(skip_serializing_if = "CsvConfig::is_default")]
     pub csv: CsvConfig,
+    /// Where the pictures are, when the source is a table of paths.
+    #[serde(skip_serializing_if = "ImagesConfig::is_default")]
+    pub images: ImagesConfig,
     /// How an HTTP address is asked, where it is not one plain answer.
     #[serde(skip_serializing_if = "HttpConfig::is_default")]
     pub http: HttpConfig,
@@ -118,6 +121,24 @@ impl Default for CsvConfig {
 }
 
 impl CsvConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `[data.images]`: a table with a column of paths to images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImagesConfig {
+    /// The column that holds the paths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// The folder that the paths start at and do not leave. Default: the table's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+}
+
+impl ImagesConfig {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -18,6 +18,7 @@ use crate::{Error, Result};
 
 pub use category::FittedCategory;
 pub use image::FittedImage;
+pub(crate) use image::decode_file;
 pub use numeric::FittedNumeric;
 pub use target::FittedTarget;
 

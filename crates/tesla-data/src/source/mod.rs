@@ -3,10 +3,12 @@
 mod columns;
 mod csv;
 mod database;
+mod folder;
 mod guard;
 #[cfg(feature = "http")]
 mod http;
 mod idx;
+mod image_list;
 mod images;
 mod input;
 mod ipc;
@@ -14,6 +16,7 @@ mod json;
 mod parquet;
 mod secret;
 mod spool;
+mod texts;
 
 use std::path::Path;
 
@@ -28,11 +31,13 @@ pub use database::SqliteSource;
 #[cfg(feature = "http")]
 pub use self::http::HttpSource;
 pub use idx::IdxSource;
+pub use image_list::ImageList;
 pub use images::ImageFolder;
 pub use input::Input;
 pub use ipc::IpcSource;
 pub use json::{JsonSource, rows_to_batch};
 pub use self::parquet::ParquetSource;
+pub use texts::TextFolder;
 
 use crate::config::{CsvConfig, DataConfig};
 use crate::{BadRow, Error, Place, Result};
@@ -127,18 +132,33 @@ pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
 /// When it does not exist, is empty, or is nothing TESLA reads.
 pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     let url = secret::expand_url(source, &secret::environment)?;
+    let rows = open_rows(source, &url, base, data)?;
+    let Some(column) = &data.images.column else {
+        return Ok(rows);
+    };
+    let beside = Path::new(&url).parent().filter(|_| !url.contains(':'));
+    let root = match (&data.images.root, beside) {
+        (Some(root), _) => base.join(root),
+        (None, Some(folder)) => base.join(folder),
+        (None, None) => base.to_path_buf(),
+    };
+    Ok(Box::new(ImageList::new(rows, column, &root)?))
+}
+
+/// `url` is `source` with its environment variables put in.
+fn open_rows(source: &str, url: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     match url.split_once(':') {
         Some(("sqlite", path)) => {
             let path = path.strip_prefix("//").unwrap_or(path);
             database::open_sqlite(&base.join(path), data)
         }
-        Some(("postgres" | "postgresql", _)) => database::open_postgres(&url, base, data),
+        Some(("postgres" | "postgresql", _)) => database::open_postgres(url, base, data),
         Some(("http" | "https", _)) => open_http(source, data),
         Some((scheme, rest)) if rest.starts_with("//") => Err(Error::Config(format!(
             "`{scheme}://` is nothing TESLA reads: expected a path, or a URL that starts with `sqlite:`, `postgres://`, `http://` or `https://`"
         ))),
         _ if source == "-" => open_path(Path::new(source), data),
-        _ => open_path(&base.join(&url), data),
+        _ => open_path(&base.join(url), data),
     }
 }
 
@@ -159,7 +179,10 @@ fn missing_feature<T>(what: &str, feature: &str, _unused: T) -> Error {
 
 fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     if path.is_dir() {
-        return Ok(Box::new(ImageFolder::open(path)?));
+        return Ok(match (ImageFolder::open(path), TextFolder::open(path)) {
+            (Err(_), Ok(texts)) => Box::new(texts),
+            (images, _) => Box::new(images?),
+        });
     }
     let input = Input::open(path)?;
     let start = input.peek()?;
@@ -183,6 +206,11 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
         .any(|end| name.ends_with(end));
     if named_json || (name == "-" && matches!(first, Some(b'{' | b'['))) {
         return Ok(Box::new(JsonSource::open(input)?));
+    }
+    if data.images.column.is_none()
+        && let Some(list) = image_list::detect(&input, data)?
+    {
+        return Ok(Box::new(list));
     }
     Ok(Box::new(CsvSource::open(input, data.csv.clone())?))
 }
