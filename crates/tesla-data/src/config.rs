@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
+use crate::source::public_name;
 
 /// Where the rows come from, which column is predicted and how rows are divided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -51,6 +52,25 @@ pub struct DataConfig {
     /// How an HTTP address is asked, where it is not one plain answer.
     #[serde(skip_serializing_if = "HttpConfig::is_default")]
     pub http: HttpConfig,
+}
+
+impl DataConfig {
+    /// The configuration as it may travel with a model: sources by their public names, and no
+    /// path of the machine it was trained on.
+    pub fn without_paths(&self) -> Self {
+        let mut data = self.clone();
+        data.source = public_name(&data.source);
+        data.password_file = None;
+        for path in [
+            &mut data.test,
+            &mut data.valid,
+            &mut data.split.test_rows,
+            &mut data.images.root,
+        ] {
+            *path = path.as_deref().map(public_name);
+        }
+        data
+    }
 }
 
 /// How rows are divided into train, validation and test.
@@ -196,7 +216,8 @@ impl HttpConfig {
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Pages {
     /// The header `Link: <…>; rel="next"` names the next one.
-    Link,
+    // Braces, because serde lets unknown keys pass beside a bare name.
+    Link {},
     /// A parameter of the address counts from 1, until an answer has no rows.
     Page {
         /// The parameter's name, such as `page`.
@@ -257,4 +278,31 @@ pub enum Scale {
     Standard,
     /// Leave the number as it is.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_and_no_secret_travels_with_a_model() {
+        let data = DataConfig {
+            source: "https://host/rows?key=hunter2".into(),
+            test: Some("/home/me/test.csv".into()),
+            password_file: Some("/home/me/password".into()),
+            ..DataConfig::default()
+        };
+        let text = serde_json::to_string(&data.without_paths()).unwrap();
+        assert!(text.contains("host/rows") && text.contains("test.csv"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("/home"), "{text}");
+    }
+
+    #[test]
+    fn pages_are_written_as_a_small_table() {
+        let pages = r#"{"by": "cursor", "field": "meta.next", "parameter": "after"}"#;
+        let pages: Pages = serde_json::from_str(pages).unwrap();
+        let (field, parameter) = ("meta.next".into(), "after".into());
+        assert_eq!(pages, Pages::Cursor { field, parameter });
+        assert!(serde_json::from_str::<Pages>(r#"{"by": "link", "x": 1}"#).is_err());
+    }
 }

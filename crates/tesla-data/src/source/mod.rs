@@ -113,6 +113,28 @@ pub trait Source: Send + Sync {
     fn fingerprint(&self) -> Result<String>;
 }
 
+/// Whether `source` is an address rather than a path, so that no folder goes before it.
+pub fn is_url(source: &str) -> bool {
+    source.contains("://") || source.starts_with("sqlite:") || source.starts_with("${")
+}
+
+/// What may be told of `source` to anybody: a path without its folders, a URL without its user,
+/// password and query. Environment variables are not put in.
+pub fn public_name(source: &str) -> String {
+    let Some((_, rest)) = source.split_once("://") else {
+        return input::file_name(Path::new(source.strip_prefix("sqlite:").unwrap_or(source)));
+    };
+    if source.starts_with("sqlite:") {
+        return input::file_name(Path::new(rest));
+    }
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => rest[at + 1..].to_string(),
+        None => rest.to_string(),
+    }
+}
+
 /// Opens a file, a folder or (as `-`) standard input, with only the CSV settings said.
 ///
 /// # Errors
@@ -227,4 +249,33 @@ fn require(wanted: &SchemaRef, found: &SchemaRef, name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_name_has_no_folders_and_no_secrets() {
+        for (source, name) in [
+            ("/home/me/data.csv", "data.csv"),
+            ("-", "-"),
+            ("sqlite:dir/shop.db", "shop.db"),
+            ("sqlite:///dir/shop.db", "shop.db"),
+            ("postgres://me:hunter2@host:5432/shop?password=x", "host:5432/shop"),
+            ("https://host/rows.json?key=hunter2#x", "host/rows.json"),
+            ("${DATABASE_URL}", "${DATABASE_URL}"),
+        ] {
+            assert_eq!(public_name(source), name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_named_and_nothing_else() {
+        let data = DataConfig::default();
+        let error = open_data("mysql://me@host/db?password=hunter2", Path::new(""), &data);
+        let error = error.err().unwrap().to_string();
+        assert!(error.starts_with("`mysql://` is nothing TESLA reads"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }
