@@ -1,1 +1,1 @@
-//! x
+//! Benchmarks; `cargo bench` runs them. The same work in other frameworks is in `peers/`.

@@ -49,6 +49,8 @@ pub struct Provenance {
     pub data_sha256: String,
     /// Rows used to train, validate and test.
     pub rows: [usize; 3],
+    /// Rows that could not be read or broke the contract, and were set apart.
+    pub quarantined: usize,
     /// The seed of the run.
     pub seed: u64,
     /// The backend it ran on.
@@ -106,6 +108,11 @@ impl Bundle {
             report: Value::Null,
             weights: network.to_safetensors()?,
         })
+    }
+
+    /// The network's weights in SafeTensors format.
+    pub fn weights(&self) -> &[u8] {
+        &self.weights
     }
 
     /// The bundle's bytes. The same model gives the same bytes.

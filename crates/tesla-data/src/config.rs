@@ -6,10 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
+use crate::quarantine::{BadPolicy, OnBad};
 use crate::source::public_name;
+use crate::table::MEMORY;
 
 /// Where the rows come from, which column is predicted and how rows are divided.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// A CSV, JSON-lines, Parquet, Arrow IPC (Feather) or IDX image file, any of them also
@@ -43,6 +45,13 @@ pub struct DataConfig {
     pub drop: Vec<String>,
     /// How the rows are divided.
     pub split: SplitConfig,
+    /// What happens to a row that cannot be read or that breaks the contract.
+    pub on_bad: OnBad,
+    /// The largest share of rows, in 0..1, that may be set apart.
+    pub max_bad: f64,
+    /// MiB of rows, and of samples made of them, that are held in memory at a time; what exceeds
+    /// them is kept in temporary files. The model does not depend on it.
+    pub memory: usize,
     /// How a CSV file is written, where it differs from the usual.
     #[serde(skip_serializing_if = "CsvConfig::is_default")]
     pub csv: CsvConfig,
@@ -54,7 +63,44 @@ pub struct DataConfig {
     pub http: HttpConfig,
 }
 
+impl Default for DataConfig {
+    fn default() -> Self {
+        let BadPolicy { on_bad, max_bad } = BadPolicy::default();
+        Self {
+            source: String::new(),
+            test: None,
+            valid: None,
+            target: None,
+            task: None,
+            drop: Vec::new(),
+            split: SplitConfig::default(),
+            on_bad,
+            max_bad,
+            memory: MEMORY >> 20,
+            query: None,
+            table: None,
+            password_file: None,
+            http: HttpConfig::default(),
+            images: ImagesConfig::default(),
+            csv: CsvConfig::default(),
+        }
+    }
+}
+
 impl DataConfig {
+    /// Bytes of rows that are held in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.saturating_mul(1 << 20)
+    }
+
+    /// What happens to bad rows.
+    pub fn bad_policy(&self) -> BadPolicy {
+        BadPolicy {
+            on_bad: self.on_bad,
+            max_bad: self.max_bad,
+        }
+    }
+
     /// The configuration as it may travel with a model: sources by their public names, and no
     /// path of the machine it was trained on.
     pub fn without_paths(&self) -> Self {
@@ -116,8 +162,11 @@ pub enum SplitBy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvConfig {
-    /// The character between fields; `"\t"` for tabs.
-    pub delimiter: char,
+    /// The character between fields; `"\t"` for tabs, `" "` for runs of spaces and tabs. When not
+    /// said: a tab for `.tsv`, otherwise the first of tab, `;`, `|` and `,` that divides each of
+    /// the first 100 lines into as many fields as the first, or on which most of them agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
     /// Whether the first line names the columns.
     pub header: bool,
     /// Column names for a file without a header; `c1`, `c2`, … when not said.
@@ -125,17 +174,39 @@ pub struct CsvConfig {
     pub names: Vec<String>,
     /// Fields that mean "no value". Surrounding blanks are ignored.
     pub missing: Vec<String>,
+    /// The character around fields that hold delimiters or line ends; `""` when quotes are
+    /// characters like any other.
+    pub quote: String,
+    /// Lines that start with this character are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// Lines to leave out before the header.
+    pub skip_rows: usize,
+    /// The decimal mark of numbers: `"."` or `","`.
+    pub decimal: char,
+    /// Whether blanks around fields are left out. Those inside quotes always stay.
+    pub trim: bool,
+    /// How characters are stored, such as `latin-1` or `windows-1252`. A byte-order mark wins;
+    /// UTF-8 when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
 }
 
 impl Default for CsvConfig {
     fn default() -> Self {
         Self {
-            delimiter: ',',
+            delimiter: None,
             header: true,
             names: Vec::new(),
             missing: ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
                 .map(String::from)
                 .to_vec(),
+            quote: "\"".into(),
+            comment: None,
+            skip_rows: 0,
+            decimal: '.',
+            trim: true,
+            encoding: None,
         }
     }
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::config::DataConfig;
 use crate::split::{Split, read_rows, split};
-use crate::{Error, Frame, Result, source};
+use crate::{BadPolicy, Contract, Error, Frame, Result, source};
 
 /// The rows of a training run: one source that is divided, and rows somebody else set apart.
 pub struct Dataset {
@@ -12,6 +12,7 @@ pub struct Dataset {
     pub valid: Option<Frame>,
     /// Test rows from a source of their own.
     pub test: Option<Frame>,
+    /// The numbers that test rows have in the source.
     test_rows: Option<Vec<usize>>,
 }
 
@@ -25,7 +26,11 @@ impl Dataset {
             let message = "no data: say `source = \"…\"` in `[data]`";
             return Err(Error::Config(message.into()));
         }
-        let read = |path: &str| Frame::read_all(source::open_data(path, base, config)?);
+        let read = |path: &str| {
+            let source = source::open_data(path, base, config)?;
+            let schema = source.schema()?;
+            Frame::read(source, &schema, config.memory_bytes())
+        };
         Ok(Self {
             frame: read(&config.source)?,
             valid: config.valid.as_deref().map(read).transpose()?,
@@ -62,7 +67,54 @@ impl Dataset {
         if self.test.is_some() {
             shares.test = 0.0;
         }
-        let rows = self.test_rows.as_deref();
-        split(&shares, self.frame.len(), classes, rows, seed)
+        let rows = self.test_rows.as_ref().map(|rows| self.rows_of(rows)).transpose()?;
+        split(&shares, self.frame.len(), classes, rows.as_deref(), seed)
+    }
+
+    /// The rows that keep the contract; see [`Frame::settle`].
+    ///
+    /// # Errors
+    /// When more rows are bad than `policy` allows, or a column of the contract is missing.
+    pub fn settle(&self, contract: &Contract, policy: &BadPolicy) -> Result<Self> {
+        let settle = |frame: &Frame| frame.settle(contract, policy);
+        Ok(Self {
+            frame: settle(&self.frame)?,
+            valid: self.valid.as_ref().map(settle).transpose()?,
+            test: self.test.as_ref().map(settle).transpose()?,
+            test_rows: self.test_rows.clone(),
+        })
+    }
+
+    /// All sources: the one that is divided first.
+    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
+        std::iter::once(&self.frame).chain(&self.valid).chain(&self.test)
+    }
+
+    /// The rows that have these numbers in the source; numbers of bad rows are left out.
+    fn rows_of(&self, numbers: &[usize]) -> Result<Vec<u32>> {
+        let all = self.frame.len() + self.frame.bad().len();
+        if let Some(number) = numbers.iter().find(|number| **number >= all) {
+            return Err(Error::Config(format!(
+                "`split.test_rows` lists row {number}, but the last row is {}",
+                all - 1
+            )));
+        }
+        let row = |number: &usize| self.frame.row_of(*number).map(|row| row as u32);
+        Ok(numbers.iter().filter_map(row).collect())
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{CsvSource, Input};
+
+    #[test]
+    fn listed_numbers_count_bad_rows_too() {
+        let input = Input::from_bytes("t.csv", "x,y\n0,a\n1\n2,b\n".as_bytes());
+        let source = CsvSource::open(input, Default::default()).unwrap();
+        let data = Dataset::from_frame(Frame::read_all(Box::new(source)).unwrap());
+        assert_eq!(data.rows_of(&[1, 2]).unwrap(), [1]);
+        let error = data.rows_of(&[3]).unwrap_err().to_string();
+        assert!(error.contains("the last row is 2"), "{error}");
     }
 }

@@ -14,6 +14,14 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Rows that exceed the memory budget could not be put aside.
+    #[error("cannot write `{}`, where rows beyond `data.memory` are kept: {source}; set TMPDIR to a folder with more space", path.display())]
+    Spill {
+        /// The temporary file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The source holds no rows, or nothing TESLA can read.
     #[error("`{name}` {reason}")]
     Source {
@@ -21,6 +29,20 @@ pub enum Error {
         name: String,
         /// What is wrong and what would be valid.
         reason: String,
+    },
+    /// More rows are bad than the configuration allows.
+    #[error("`{name}`: {bad} of {total} rows are bad, more than `max_bad = {max_bad}` in `[data]` allows: {reasons}")]
+    TooManyBad {
+        /// The source as the user wrote it.
+        name: String,
+        /// Bad rows.
+        bad: usize,
+        /// All rows.
+        total: usize,
+        /// The share of bad rows that is allowed.
+        max_bad: f64,
+        /// The commonest reasons.
+        reasons: String,
     },
     /// One row cannot be read.
     #[error("{place}: {reason}")]

@@ -1,40 +1,54 @@
-//! Rows in memory, as one Arrow record batch.
+//! The rows of a source as Arrow batches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
-use crate::arrow::compute::{cast, concat_batches, take_record_batch};
+use crate::arrow::compute::{cast, filter_record_batch, take_record_batch};
 use crate::arrow::datatypes::{DataType, SchemaRef};
 
+use crate::contract::{Breach, Contract, Need};
+use crate::quarantine::{BadPolicy, BadRow, OnBad};
 use crate::source::Source;
+use crate::table::{MEMORY, Table};
 use crate::{Error, Result};
 
-/// Rows in memory with the source they came from, so that a message can name the line.
+/// The rows of a source, with the way back to it, so that a message can name the line.
+#[derive(Clone)]
 pub struct Frame {
-    rows: RecordBatch,
-    source: Box<dyn Source>,
+    table: Table,
+    /// The rows that were set apart, in the source's order.
+    bad: Vec<BadRow>,
+    source: Arc<dyn Source>,
+    memory: usize,
 }
 
 impl Frame {
-    /// Reads all rows of `source` with the columns of `schema`.
+    /// Reads all rows of `source` with the columns of `schema`; what exceeds `memory` bytes goes to
+    /// a temporary file. Rows that cannot be read are set apart in [`Frame::bad`].
     ///
     /// # Errors
-    /// When a row cannot be read, or when there is none.
-    pub fn read(source: Box<dyn Source>, schema: &SchemaRef) -> Result<Self> {
-        let mut batches = Vec::new();
-        for scanned in source.scan(schema)? {
-            let mut scanned = scanned?;
-            if !scanned.bad.is_empty() {
-                return Err(scanned.bad.swap_remove(0).into_error());
-            }
-            batches.push(scanned.rows);
-        }
-        let rows = concat_batches(schema, &batches)?;
-        if rows.num_rows() == 0 {
+    /// When the source fails, or when it has no row at all.
+    pub fn read(source: Box<dyn Source>, schema: &SchemaRef, memory: usize) -> Result<Self> {
+        let mut bad = Vec::new();
+        let batches = source.scan(schema)?.map(|scanned| {
+            let scanned = scanned?;
+            bad.extend(scanned.bad);
+            Ok(scanned.rows)
+        });
+        let table = Table::collect(schema.clone(), batches, memory)?;
+        if table.is_empty() && bad.is_empty() {
             return Err(Error::source(
                 source.name(),
                 "has no rows: expected at least one",
             ));
         }
-        Ok(Self { rows, source })
+        Ok(Self {
+            table,
+            bad,
+            source: source.into(),
+            memory,
+        })
     }
 
     /// Reads all rows and columns of `source`.
@@ -43,20 +57,126 @@ impl Frame {
     /// When the columns cannot be inferred or a row cannot be read.
     pub fn read_all(source: Box<dyn Source>) -> Result<Self> {
         let schema = source.schema()?;
-        Self::read(source, &schema)
+        Self::read(source, &schema, MEMORY)
     }
 
-    /// The rows.
-    pub fn rows(&self) -> &RecordBatch {
-        &self.rows
+    /// The rows that keep the contract, in its columns and types; the others are set apart, or
+    /// lose the value at fault, as `policy` says.
+    ///
+    /// # Errors
+    /// When more rows are bad than `policy` allows, or a column of the contract is missing.
+    pub fn settle(&self, contract: &Contract, policy: &BadPolicy) -> Result<Self> {
+        let empty = RecordBatch::new_empty(self.schema().clone());
+        let schema = contract.examine(&empty, Need::Target)?.0.schema();
+        let mut start = 0;
+        let mut first: BTreeMap<usize, Breach> = BTreeMap::new();
+        let batches = self.batches()?.map(|batch| {
+            let (rows, breaches) = contract.examine(&batch?, Need::Target)?;
+            let mut keep = vec![true; rows.num_rows()];
+            for breach in breaches {
+                if breach.is_target || policy.on_bad != OnBad::Null {
+                    keep[breach.row] = false;
+                    first.entry(start + breach.row).or_insert(breach);
+                }
+            }
+            start += rows.num_rows();
+            match keep.iter().all(|keep| *keep) {
+                true => Ok(rows),
+                false => Ok(filter_record_batch(&rows, &keep.into())?),
+            }
+        });
+        let mut settled = Self {
+            table: Table::collect(schema, batches, self.memory)?,
+            bad: self.bad.clone(),
+            source: self.source.clone(),
+            memory: self.memory,
+        };
+        if !first.is_empty() {
+            let numbers: Vec<usize> = first.keys().map(|row| self.number(*row)).collect();
+            let places = self.source.places(&numbers);
+            let breaches = std::iter::zip(first.into_values(), std::iter::zip(numbers, places));
+            settled.bad.extend(breaches.map(|(breach, (number, place))| BadRow {
+                place,
+                number,
+                column: Some(breach.column),
+                value: breach.value,
+                reason: breach.reason,
+            }));
+            settled.bad.sort_by_key(|bad| bad.number);
+        }
+        policy.check(self.name(), &settled.bad, settled.len())?;
+        Ok(settled)
+    }
+
+    /// All rows.
+    pub fn all(&self) -> Selection<'_> {
+        Selection {
+            frame: self,
+            rows: None,
+        }
+    }
+
+    /// The given rows (zero-based, ascending).
+    pub fn select(&self, rows: Vec<u32>) -> Selection<'_> {
+        Selection {
+            frame: self,
+            rows: Some(rows),
+        }
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        self.table.schema()
+    }
+
+    /// All rows, batch by batch.
+    ///
+    /// # Errors
+    /// When they stand in a temporary file that cannot be read.
+    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + '_>> {
+        self.table.batches()
+    }
+
+    /// All rows as one batch in memory.
+    ///
+    /// # Errors
+    /// When they do not fit one.
+    pub fn to_batch(&self) -> Result<RecordBatch> {
+        self.table.to_batch()
+    }
+
+    /// Each row's class as its place among the target's categories; `None` when the target is a
+    /// number. The rows must conform.
+    ///
+    /// # Errors
+    /// When the target column is missing.
+    pub fn class_ids(&self, contract: &Contract) -> Result<Option<Vec<u32>>> {
+        let mut ids = Vec::with_capacity(self.len());
+        for batch in self.batches()? {
+            match contract.class_ids(&batch?)? {
+                Some(next) => ids.extend(next),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    /// Bytes of rows that are held in memory; what exceeds them is in a temporary file.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// The rows that were set apart, in the source's order.
+    pub fn bad(&self) -> &[BadRow] {
+        &self.bad
     }
 
     /// The number of rows.
     pub fn len(&self) -> usize {
-        self.rows.num_rows()
+        self.table.len()
     }
 
-    /// Never true: a frame has at least one row.
+    /// Whether all rows were set apart.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -68,7 +188,21 @@ impl Frame {
 
     /// Where row `row` (zero-based) stands, for a message: "`data.csv` line 7".
     pub fn place(&self, row: usize) -> String {
-        self.source.places(&[row])[0].to_string()
+        self.source.places(&[self.number(row)])[0].to_string()
+    }
+
+    /// The zero-based number that row `row` has in its source, where bad rows count too.
+    pub fn number(&self, row: usize) -> usize {
+        let before = |k: usize| self.bad[k].number - k <= row;
+        row + partition_point(self.bad.len(), before)
+    }
+
+    /// The row that has the zero-based number `number` in its source; `None` when it was set apart.
+    pub fn row_of(&self, number: usize) -> Option<usize> {
+        match self.bad.binary_search_by_key(&number, |bad| bad.number) {
+            Ok(_) => None,
+            Err(before) => Some(number - before),
+        }
     }
 
     /// SHA-256 of the source's bytes.
@@ -78,15 +212,69 @@ impl Frame {
     pub fn fingerprint(&self) -> Result<String> {
         self.source.fingerprint()
     }
+}
 
-    /// The given rows (zero-based), in the given order.
+/// Some rows of a frame, in its order.
+pub struct Selection<'a> {
+    frame: &'a Frame,
+    rows: Option<Vec<u32>>,
+}
+
+impl<'a> Selection<'a> {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.as_ref().map_or(self.frame.len(), Vec::len)
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The frame the rows are of.
+    pub fn frame(&self) -> &'a Frame {
+        self.frame
+    }
+
+    /// Where row `row` (zero-based) of the selection stands, for a message.
+    pub fn place(&self, row: usize) -> String {
+        let row = self.rows.as_ref().map_or(row, |rows| rows[row] as usize);
+        self.frame.place(row)
+    }
+
+    /// The rows, batch by batch.
     ///
     /// # Errors
-    /// When Arrow cannot address them.
-    pub fn take(&self, rows: &[usize]) -> Result<RecordBatch> {
-        let rows = UInt32Array::from_iter_values(rows.iter().map(|r| *r as u32));
-        Ok(take_record_batch(&self.rows, &rows)?)
+    /// When they stand in a temporary file that cannot be read.
+    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + '_>> {
+        let batches = self.frame.batches()?;
+        let Some(rows) = &self.rows else {
+            return Ok(batches);
+        };
+        let mut start = 0;
+        let mut rest = rows.as_slice();
+        Ok(Box::new(batches.map(move |batch| {
+            let batch = batch?;
+            let end = start + batch.num_rows() as u32;
+            let (here, after) = rest.split_at(rest.partition_point(|row| *row < end));
+            let at = UInt32Array::from_iter_values(here.iter().map(|row| row - start));
+            (start, rest) = (end, after);
+            Ok(take_record_batch(&batch, &at)?)
+        })))
     }
+}
+
+/// How many of the first `0..len` satisfy `holds`, which is true up to some point and then false.
+fn partition_point(len: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match holds(middle) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
 }
 
 /// The column as strings, whatever Arrow layout it has; numbers without a fraction lose the `.0`,
@@ -115,4 +303,54 @@ pub(crate) fn downcast<T: Array + 'static>(array: &ArrayRef) -> Result<&T> {
             array.data_type()
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{CsvConfig, DataConfig};
+    use crate::source::{CsvSource, Input};
+
+    fn settle(text: &str, policy: &BadPolicy) -> Result<Frame> {
+        let input = Input::from_bytes("t.csv", text.as_bytes());
+        let frame = Frame::read_all(Box::new(CsvSource::open(input, CsvConfig::default())?))?;
+        let data = DataConfig {
+            target: Some("y".into()),
+            ..Default::default()
+        };
+        let contract = Contract::infer(&frame, &data, &Default::default())?;
+        frame.settle(&contract, policy)
+    }
+
+    #[test]
+    fn bad_rows_are_set_apart_and_numbers_still_hold() {
+        let policy = BadPolicy {
+            max_bad: 0.5,
+            ..Default::default()
+        };
+        let frame = settle("x,y\n0,a\n1\n2,a\n3,\n4,b\n", &policy).unwrap();
+        assert_eq!(frame.len() + frame.bad().len(), 5);
+        let numbers: Vec<usize> = (0..frame.len()).map(|row| frame.number(row)).collect();
+        assert_eq!(numbers, [0, 2, 4]);
+        assert_eq!(frame.place(2), "`t.csv` line 6");
+        for row in 0..frame.len() {
+            assert_eq!(frame.row_of(frame.number(row)), Some(row));
+        }
+        assert_eq!((frame.row_of(1), frame.row_of(3)), (None, None));
+        let lines: Vec<_> = frame.bad().iter().map(|b| b.place.line).collect();
+        assert_eq!(lines, [Some(3), Some(5)]);
+    }
+
+    #[test]
+    fn too_many_bad_rows_end_the_run_with_the_commonest_reasons() {
+        let mut text = String::from("x,y\n");
+        (0..90).for_each(|i| text.push_str(&format!("{i},a\n")));
+        (0..6).for_each(|i| text.push_str(&format!("{i},\n")));
+        (0..4).for_each(|i| text.push_str(&format!("{i}\n")));
+        let error = settle(&text, &BadPolicy::default()).err().unwrap();
+        assert_eq!(
+            error.to_string(),
+            "`t.csv`: 10 of 100 rows are bad, more than `max_bad = 0.01` in `[data]` allows: 6 times column `y`: the target is missing: remove the row or fill it in (first in line 92); 4 times 1 fields where 2 are expected: a quote or a delimiter is missing or too many (first in line 98)"
+        );
+    }
 }

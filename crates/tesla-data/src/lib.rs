@@ -20,6 +20,7 @@ pub mod contract;
 mod dataset;
 mod error;
 mod fingerprint;
+mod floats;
 pub mod frame;
 pub mod prepare;
 mod quarantine;
@@ -27,6 +28,7 @@ pub mod samples;
 pub mod source;
 pub mod split;
 mod suggest;
+mod table;
 
 /// Apache Arrow in the one version this workspace uses, under the paths of the umbrella crate.
 pub mod arrow {
@@ -49,6 +51,7 @@ pub mod arrow {
     pub mod compute {
         pub use arrow_cast::cast;
         pub use arrow_select::concat::concat_batches;
+        pub use arrow_select::filter::filter_record_batch;
         pub use arrow_select::take::take_record_batch;
     }
 }
@@ -58,9 +61,9 @@ pub use dataset::Dataset;
 pub use contract::{ColumnKind, ColumnRule, Contract, Task};
 pub use error::{Error, Result};
 pub use fingerprint::hex_sha256;
-pub use frame::Frame;
+pub use frame::{Frame, Selection};
 pub use prepare::{FittedPipeline, Pipeline};
-pub use quarantine::{BadRow, Place};
+pub use quarantine::{BadPolicy, BadRow, OnBad, Place};
 pub use samples::{Inputs, Samples, Target};
 pub use source::Source;
 pub use suggest::nearest;

@@ -2,9 +2,92 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, Result};
+
+/// What happens to rows that cannot be read or that break the contract.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BadPolicy {
+    /// What happens to one.
+    pub on_bad: OnBad,
+    /// The largest share of rows, in 0..1, that may be quarantined.
+    pub max_bad: f64,
+}
+
+impl Default for BadPolicy {
+    fn default() -> Self {
+        Self {
+            on_bad: OnBad::Quarantine,
+            max_bad: 0.01,
+        }
+    }
+}
+
+/// What happens to a row that cannot be read or that breaks the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnBad {
+    /// It is set apart and listed in the run's `quarantine.jsonl`.
+    Quarantine,
+    /// It ends the run.
+    Fail,
+    /// A feature's value at fault becomes missing; a row that is bad as a whole is set apart.
+    Null,
+}
+
+impl BadPolicy {
+    /// Whether a run may go on with `kept` rows and without the bad ones.
+    pub(crate) fn check(&self, source: &str, bad: &[BadRow], kept: usize) -> Result<()> {
+        let (count, total) = (bad.len(), bad.len() + kept);
+        match bad {
+            [] => Ok(()),
+            [first, ..] if self.on_bad == OnBad::Fail => Err(first.clone().into_error()),
+            _ if kept > 0 && count as f64 <= self.max_bad * total as f64 => Ok(()),
+            // One bad row of a handful: its own message says everything.
+            [only] => Err(only.clone().into_error()),
+            _ => Err(Error::TooManyBad {
+                name: source.into(),
+                bad: count,
+                total,
+                max_bad: self.max_bad,
+                reasons: commonest(bad),
+            }),
+        }
+    }
+}
+
+/// The three commonest reasons, with how often and where first.
+fn commonest(bad: &[BadRow]) -> String {
+    // Values differ from row to row; what stands between the backticks is no part of the reason.
+    let kind = |bad: &BadRow| {
+        let outside = bad.reason.split('`').step_by(2);
+        (bad.column.clone(), outside.collect::<String>())
+    };
+    let mut groups: Vec<((Option<String>, String), usize, &BadRow)> = Vec::new();
+    for row in bad {
+        let kind = kind(row);
+        match groups.iter_mut().find(|(k, ..)| *k == kind) {
+            Some((_, count, _)) => *count += 1,
+            None => groups.push((kind, 1, row)),
+        }
+    }
+    groups.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
+    let reasons = groups.iter().take(3).map(|(_, count, first)| {
+        let column = match &first.column {
+            Some(column) => format!("column `{column}`: "),
+            None => String::new(),
+        };
+        let place = match (first.place.line, first.place.row) {
+            (Some(line), _) => format!("line {line}"),
+            (None, Some(row)) => format!("row {row}"),
+            (None, None) => format!("`{}`", first.place.source),
+        };
+        format!("{count} times {column}{} (first in {place})", first.reason)
+    });
+    reasons.collect::<Vec<_>>().join("; ")
+}
 
 /// Where a row stands in its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -12,6 +12,17 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A source was read. `read = kept + quarantined`, always.
+    Rows {
+        /// The source, without directories.
+        source: String,
+        /// All rows.
+        read: usize,
+        /// Rows that the contract lets in.
+        kept: usize,
+        /// Rows that were set apart.
+        quarantined: usize,
+    },
     /// Everything is ready.
     Started {
         /// The kind of model.
@@ -64,6 +75,8 @@ pub enum Event {
     Solved {
         /// Passes over the rows.
         passes: usize,
+        /// Whether the optimum was found; if not, the weights are the best of the last pass.
+        converged: bool,
     },
 }
 

@@ -125,15 +125,20 @@ pub mod evaluate {
     pub use tesla_train::evaluate::Metrics;
     pub use tesla_train::metrics::{Classification, Regression, classification, regression};
 
+    use tesla_data::BadPolicy;
+
     use crate::{Dataset, Model, Result};
 
-    /// Evaluates a model on all rows of `data`, which carry the target.
+    /// Evaluates a model on the rows of `data`, which carry the target. Rows that break the model's
+    /// contract are left out, up to one in a hundred.
     ///
     /// # Errors
-    /// When the rows break the model's contract.
+    /// When more rows break the model's contract.
     pub fn evaluate(model: &Model, data: &Dataset) -> Result<Report> {
-        let frame = &data.frame;
-        tesla_train::evaluate(model.predictor(), frame.rows(), &|row| frame.place(row))
+        let frame = data
+            .frame
+            .settle(&model.bundle().contract, &BadPolicy::default())?;
+        tesla_train::evaluate(model.predictor(), &frame.all())
     }
 }
 

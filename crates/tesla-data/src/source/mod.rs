@@ -7,6 +7,8 @@ mod folder;
 mod guard;
 #[cfg(feature = "http")]
 mod http;
+mod assemble;
+mod dtype;
 mod idx;
 mod image_list;
 mod images;
@@ -17,6 +19,14 @@ mod parquet;
 mod secret;
 mod spool;
 mod texts;
+mod seen;
+mod text;
+mod unpack;
+mod literal;
+mod ndarray;
+mod npy;
+mod pickle;
+mod table;
 
 use std::path::Path;
 
@@ -35,9 +45,14 @@ pub use image_list::ImageList;
 pub use images::ImageFolder;
 pub use input::Input;
 pub use ipc::IpcSource;
-pub use json::{JsonSource, rows_to_batch};
+pub use json::JsonSource;
+pub(crate) use json::rows_to_batch;
 pub use self::parquet::ParquetSource;
 pub use texts::TextFolder;
+use seen::Seen;
+pub use npy::open_numpy;
+pub use pickle::open_pickle;
+pub use table::TableSource;
 
 use crate::config::{CsvConfig, DataConfig};
 use crate::{BadRow, Error, Place, Result};
@@ -208,8 +223,7 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     }
     let input = Input::open(path)?;
     let start = input.peek()?;
-    let name = input.name().to_lowercase();
-    let name = name.trim_end_matches(".gz");
+    let name = input.inner_name();
     if start.starts_with(b"PAR1") {
         return Ok(Box::new(ParquetSource::open(input, &data.drop)?));
     }
@@ -221,6 +235,13 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     }
     if start.starts_with(&[0, 0, 8]) {
         return Ok(Box::new(IdxSource::open(input)?));
+    }
+    if start.starts_with(npy::MAGIC) || (name.ends_with(".npz") && start.starts_with(b"PK")) {
+        return Ok(Box::new(open_numpy(input)?));
+    }
+    // Since protocol 2 a pickle says so; older ones are known by their name alone.
+    if matches!(start[..], [0x80, 2..=5, ..]) || pickle::is_named(&name) {
+        return Ok(Box::new(open_pickle(input)?));
     }
     let first = start.iter().find(|b| !b.is_ascii_whitespace());
     let named_json = [".json", ".jsonl", ".ndjson"]

@@ -5,7 +5,7 @@ use anyhow::Result;
 use clap::Parser;
 use tesla::{Bundle, DeviceChoice};
 use tesla_data::contract::Need;
-use tesla_data::source;
+use tesla_data::{BadPolicy, source};
 
 use super::{csv_config, open_device};
 use crate::show;
@@ -33,8 +33,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         );
     }
     let frame = bundle.contract.read(source, Need::Target)?;
+    let frame = frame.settle(&bundle.contract, &BadPolicy::default())?;
+    for bad in frame.bad() {
+        eprintln!("left out: {}", bad.clone().into_error());
+    }
     let predictor = bundle.predictor(&open_device(args.device)?)?;
-    let report = tesla_train::evaluate(&predictor, frame.rows(), &|row| frame.place(row))?;
+    let report = tesla_train::evaluate(&predictor, &frame.all())?;
     let mut stdout = std::io::stdout().lock();
     match args.json {
         true => writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?,

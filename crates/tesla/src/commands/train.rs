@@ -77,11 +77,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let out = args.out.unwrap_or_else(|| Path::new("runs").join(name));
     let bytes = trained.bundle.to_bytes()?;
     let resolved = settings::to_toml(&config, &base, trained.bundle.model.clone())?;
+    let mut quarantine = Vec::new();
+    for bad in &trained.bad {
+        serde_json::to_writer(&mut quarantine, bad)?;
+        quarantine.push(b'\n');
+    }
     std::fs::create_dir_all(&out)
         .with_context(|| format!("cannot create the folder `{}`", out.display()))?;
     let model = out.join("model.tesla");
     let report = serde_json::to_vec_pretty(&trained.bundle.report)?;
     for (file, content) in [
+        ("quarantine.jsonl", quarantine.as_slice()),
         ("tesla.toml", resolved.as_bytes()),
         ("metrics.jsonl", observer.lines.as_slice()),
         ("report.json", report.as_slice()),
@@ -93,7 +99,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     if args.json {
         let done = json!({
-            "event": "finished", "model": model, "sha256": hex_sha256(&bytes),
+            "event": "finished", "model": model, "quarantined": trained.bad.len(), "sha256": hex_sha256(&bytes),
             "first_loss": trained.first_loss, "valid": trained.valid, "test": trained.test,
         });
         writeln!(stdout, "{done}")?;
@@ -103,6 +109,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
         (Some(test), _) => write!(stdout, "{}", show::report("test", test))?,
         (None, Some(valid)) => write!(stdout, "{}", show::report("validation", valid))?,
         (None, None) => writeln!(stdout, "no rows were kept to measure the model on")?,
+    }
+    if !trained.bad.is_empty() {
+        let list = out.join("quarantine.jsonl");
+        writeln!(stdout, "\n{} rows were set apart: {} says which and why", trained.bad.len(), list.display())?;
     }
     writeln!(
         stdout,

@@ -19,6 +19,8 @@ pub(crate) fn tesla(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_tesla"))
         .args(args)
         .current_dir(folder)
+        // Some Vulkan drivers complain on standard error where there is no desktop.
+        .env("XDG_RUNTIME_DIR", folder)
         .output()
         .expect("the binary runs")
 }

@@ -236,7 +236,7 @@ mod tests {
             let source = open_data(source, folder.path(), &data).unwrap();
             assert_eq!(source.name(), "t.db");
             let frame = Frame::read_all(source).unwrap();
-            let rows = frame.rows();
+            let rows = frame.to_batch().unwrap();
             assert_eq!(rows.column(1).as_primitive::<Float64Type>().value(0), 2.5);
             assert!(rows.column(1).is_null(1));
             assert_eq!(rows.column(2).as_string::<i32>().value(1), "Bern");

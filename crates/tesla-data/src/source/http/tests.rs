@@ -102,7 +102,8 @@ fn open(url: &str, http: HttpConfig) -> Result<HttpSource> {
 #[track_caller]
 fn check(source: Result<HttpSource>, expected: &[f64]) {
     let frame = Frame::read_all(Box::new(source.unwrap())).unwrap();
-    let column = frame.rows().column_by_name("x").unwrap();
+    let rows = frame.to_batch().unwrap();
+    let column = rows.column_by_name("x").unwrap();
     assert_eq!(column.as_primitive::<Float64Type>().values(), expected);
 }
 

@@ -1,7 +1,8 @@
 //! The contract: what every column is, inferred once, stored with the model and enforced on every
 //! row, at training and at prediction alike.
 
-use std::collections::BTreeSet;
+mod infer;
+
 use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
@@ -9,12 +10,13 @@ use crate::arrow::compute::cast;
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::config::{ColumnConfigs, DataConfig};
 use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
-use crate::source::{IMAGE_KEY, Source};
-use crate::{Error, Result, nearest};
+use crate::source::{Source, rows_to_batch};
+use crate::table::MEMORY;
+use crate::{BadRow, Error, Result, nearest};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +85,28 @@ pub struct Contract {
     pub columns: Vec<ColumnRule>,
 }
 
+/// A value that breaks the contract.
+#[derive(Debug)]
+pub(crate) struct Breach {
+    pub(crate) row: usize,
+    pub(crate) column: String,
+    pub(crate) value: Option<String>,
+    pub(crate) reason: String,
+    pub(crate) is_target: bool,
+}
+
+impl Breach {
+    fn feature(row: usize, column: &str, value: &str) -> Self {
+        Self {
+            row,
+            column: column.into(),
+            value: Some(value.chars().take(BadRow::SHOWN).collect()),
+            reason: not_a_number(value),
+            is_target: false,
+        }
+    }
+}
+
 /// Whether the target column must be among the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -92,85 +116,7 @@ pub enum Need {
     Features,
 }
 
-/// Text columns with more distinct values than this are free text, not categories.
-const MAX_CATEGORIES: usize = 1000;
-/// Whole-number targets with at most this many distinct values are classes.
-const MAX_NUMERIC_CLASSES: usize = 20;
-
 impl Contract {
-    /// Infers the contract from rows and from what the configuration says.
-    ///
-    /// # Errors
-    /// When a configured column does not exist, or no target is known.
-    pub fn infer(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Self> {
-        let rows = frame.rows();
-        let schema = rows.schema();
-        let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-        let known = |column: &str| match names.iter().any(|n| n == column) {
-            true => Ok(()),
-            false => Err(Error::MissingColumn {
-                column: column.to_string(),
-                place: format!("`{}`", frame.name()),
-                valid: names.clone(),
-            }),
-        };
-        let has_images = schema.fields().iter().any(|f| is_image(f));
-        let target = match data.target.as_deref() {
-            Some(target) => target,
-            None if has_images && names.iter().any(|n| n == "label") => "label",
-            None => {
-                return Err(Error::Config(format!(
-                    "no target: say which column of `{}` to predict with `--target` or `target` in `[data]`, one of {}",
-                    frame.name(),
-                    list(&names)
-                )));
-            }
-        };
-        known(target)?;
-        for column in data.drop.iter().chain(columns.keys()) {
-            known(column)?;
-        }
-        if data.drop.iter().any(|c| c == target) {
-            let message = format!("`{target}` is both the target and in `drop`: remove one");
-            return Err(Error::Config(message));
-        }
-
-        let mut task = Task::Regression;
-        let mut rules = Vec::new();
-        for (field, values) in std::iter::zip(schema.fields(), rows.columns()) {
-            let config = columns.get(field.name()).cloned().unwrap_or_default();
-            let mut rule = rule(field, values, config.kind)?;
-            if field.name() == target {
-                rule.role = Role::Target;
-                rule.note = None;
-                task = target_task(&rule, values, data.task)?;
-                if task == Task::Classification {
-                    rule.kind = ColumnKind::Category;
-                    rule.range = None;
-                    rule.categories = distinct(&as_strings(values)?, usize::MAX);
-                }
-            } else if data.drop.iter().any(|c| c == field.name()) {
-                rule.role = Role::Unused;
-                rule.note = None;
-            } else if has_images && rule.kind != ColumnKind::Image {
-                rule.role = Role::Unused;
-                rule.note = None;
-            }
-            rules.push(rule);
-        }
-        let contract = Self {
-            task,
-            columns: rules,
-        };
-        if contract.features().next().is_none() {
-            return Err(Error::Config(format!(
-                "`{}` leaves no column to learn from: every column but `{target}` is dropped, empty or free text",
-                frame.name()
-            )));
-        }
-        Ok(contract)
-    }
-
     /// The columns the model sees.
     pub fn features(&self) -> impl Iterator<Item = &ColumnRule> {
         self.columns.iter().filter(|c| c.role == Role::Feature)
@@ -219,7 +165,33 @@ impl Contract {
             };
             schema = Arc::new(Schema::new(schema.fields().iter().map(own).collect::<Vec<_>>()));
         }
-        Frame::read(source, &schema)
+        Frame::read(source, &schema, MEMORY)
+    }
+
+    /// JSON objects as rows with the contract's features. Every feature must have a key: one that is
+    /// not there may be misspelt, and must not pass for a missing value.
+    ///
+    /// # Errors
+    /// When a key is absent, or a value is not of its column's kind; the message names the row,
+    /// counted from 1.
+    pub fn from_json(&self, rows: &[Map<String, Value>]) -> Result<RecordBatch> {
+        let place = |row: usize| format!("row {}", row + 1);
+        for (i, row) in rows.iter().enumerate() {
+            if let Some(absent) = self.features().find(|c| !row.contains_key(&c.name)) {
+                let keys: Vec<String> = row.keys().cloned().collect();
+                let near = nearest(&absent.name, &keys)
+                    .map_or(String::new(), |near| format!(" (is `{near}` it?)"));
+                return Err(Error::Row {
+                    place: place(i),
+                    reason: format!(
+                        "no key `{}`{near}: expected one for each of {}, `null` where there is no value",
+                        absent.name,
+                        list(&self.features().map(|c| c.name.clone()).collect::<Vec<_>>())
+                    ),
+                });
+            }
+        }
+        rows_to_batch(rows, &self.schema(Need::Features), &place)
     }
 
     /// Brings rows into the contract's columns and types: any Arrow layout of a number or a text
@@ -234,18 +206,33 @@ impl Contract {
         need: Need,
         place: &dyn Fn(usize) -> String,
     ) -> Result<RecordBatch> {
+        let (rows, breaches) = self.examine(rows, need)?;
+        match breaches.into_iter().min_by_key(|b| b.row) {
+            Some(b) => Err(Error::value(place(b.row), b.column, b.reason)),
+            None => Ok(rows),
+        }
+    }
+
+    /// Like [`Contract::conform`], but values that break the contract become null and are listed,
+    /// column by column.
+    pub(crate) fn examine(
+        &self,
+        rows: &RecordBatch,
+        need: Need,
+    ) -> Result<(RecordBatch, Vec<Breach>)> {
+        let mut breaches = Vec::new();
         let mut fields = Vec::new();
         let mut columns = Vec::new();
         for rule in self.needed(need) {
             let (at, field) = column(rows, &rule.name)?;
             let values = rows.column(at);
             let column: ArrayRef = match rule.kind {
-                ColumnKind::Numeric => Arc::new(numbers(values, &rule.name, place)?),
+                ColumnKind::Numeric => Arc::new(numbers(values, &rule.name, &mut breaches)?),
                 ColumnKind::Category | ColumnKind::Text => Arc::new(as_strings(values)?),
                 ColumnKind::Image => cast(values, &DataType::LargeBinary)?,
             };
             if rule.role == Role::Target {
-                check_target(rule, &column, place)?;
+                check_target(rule, &column, &mut breaches)?;
             }
             fields.push(
                 Field::new(&rule.name, column.data_type().clone(), true)
@@ -255,9 +242,8 @@ impl Contract {
         }
         let options = crate::arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let schema = Arc::new(Schema::new(fields));
-        Ok(RecordBatch::try_new_with_options(
-            schema, columns, &options,
-        )?)
+        let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        Ok((rows, breaches))
     }
 
     /// Each row's class as its place among the target's categories; `None` when the target is a
@@ -294,7 +280,7 @@ pub(crate) fn number(field: &[u8]) -> Option<f64> {
     if !matches!(field.first()?, b'0'..=b'9' | b'+' | b'-' | b'.') {
         return None;
     }
-    let value: f64 = std::str::from_utf8(field).ok()?.parse().ok()?;
+    let value: f64 = fast_float2::parse(field).ok()?;
     value.is_finite().then_some(value)
 }
 
@@ -316,119 +302,10 @@ pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<(usize, &'
         })
 }
 
-fn is_image(field: &Field) -> bool {
-    field.metadata().contains_key(IMAGE_KEY)
-}
-
-fn rule(field: &Field, values: &ArrayRef, said: Option<ColumnKind>) -> Result<ColumnRule> {
-    let mut rule = ColumnRule {
-        name: field.name().clone(),
-        kind: ColumnKind::Numeric,
-        role: Role::Feature,
-        nullable: values.null_count() > 0,
-        range: None,
-        categories: Vec::new(),
-        note: None,
-    };
-    if is_image(field) {
-        rule.kind = ColumnKind::Image;
-        return Ok(rule);
-    }
-    if values.null_count() == values.len() {
-        rule.role = Role::Unused;
-        rule.note = Some("it has no values".into());
-        return Ok(rule);
-    }
-    let is_number = values.data_type().is_numeric();
-    rule.kind = match said {
-        Some(ColumnKind::Image) | Some(ColumnKind::Numeric) if !is_number => {
-            return Err(Error::Config(format!(
-                "column `{}` is configured as a number or an image, but holds text: use `kind = \"category\"`",
-                field.name()
-            )));
-        }
-        Some(kind) => kind,
-        None if is_number => ColumnKind::Numeric,
-        None => {
-            let seen = distinct(&as_strings(values)?, MAX_CATEGORIES + 1).len();
-            let present = values.len() - values.null_count();
-            match seen > MAX_CATEGORIES || (seen > 20 && 2 * seen > present) {
-                true => ColumnKind::Text,
-                false => ColumnKind::Category,
-            }
-        }
-    };
-    match rule.kind {
-        ColumnKind::Numeric => {
-            let values = cast(values, &DataType::Float64)?;
-            let values = downcast::<Float64Array>(&values)?;
-            let values = values.iter().flatten().filter(|v| !v.is_nan());
-            let range = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[min, max], v| {
-                [min.min(v), max.max(v)]
-            });
-            rule.range = (range[0] <= range[1]).then_some(range);
-        }
-        ColumnKind::Category => rule.categories = distinct(&as_strings(values)?, usize::MAX),
-        ColumnKind::Text => {
-            rule.role = Role::Unused;
-            rule.note = Some(
-                "it looks like free text or an identifier; say `kind = \"category\"` to use it"
-                    .into(),
-            );
-        }
-        ColumnKind::Image => {}
-    }
-    Ok(rule)
-}
-
-fn target_task(rule: &ColumnRule, values: &ArrayRef, said: Option<Task>) -> Result<Task> {
-    let is_number = values.data_type().is_numeric();
-    match said {
-        Some(Task::Regression) if !is_number => Err(Error::Config(format!(
-            "the target `{}` holds text, which cannot be predicted as a number: use `task = \"classification\"`",
-            rule.name
-        ))),
-        Some(task) => Ok(task),
-        None if !is_number || rule.kind != ColumnKind::Numeric => Ok(Task::Classification),
-        None => {
-            let values = cast(values, &DataType::Float64)?;
-            let values = downcast::<Float64Array>(&values)?;
-            let whole = values.iter().flatten().all(|v| v.fract() == 0.0);
-            let few = whole && {
-                let seen: BTreeSet<i64> = values
-                    .iter()
-                    .flatten()
-                    .map(|v| v as i64)
-                    .take(100_000)
-                    .collect();
-                seen.len() <= MAX_NUMERIC_CLASSES
-            };
-            Ok(match few {
-                true => Task::Classification,
-                false => Task::Regression,
-            })
-        }
-    }
-}
-
-/// The distinct values, sorted; stops once there are `limit`.
-fn distinct(values: &StringArray, limit: usize) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    for value in values.iter().flatten() {
-        if seen.len() >= limit {
-            break;
-        }
-        if !seen.contains(value) {
-            seen.insert(value.to_string());
-        }
-    }
-    seen.into_iter().collect()
-}
-
 fn numbers(
     values: &ArrayRef,
     column: &str,
-    place: &dyn Fn(usize) -> String,
+    breaches: &mut Vec<Breach>,
 ) -> Result<Float64Array> {
     let array = match values.data_type() {
         t if t.is_numeric() || *t == DataType::Boolean || *t == DataType::Null => {
@@ -439,54 +316,55 @@ fn numbers(
             let texts = as_strings(values)?;
             let mut parsed = Vec::with_capacity(texts.len());
             for (i, text) in texts.iter().enumerate() {
-                parsed.push(match text.map(str::trim) {
-                    None | Some("") => None,
-                    Some(text) => Some(
-                        number(text.as_bytes())
-                            .ok_or_else(|| Error::value(place(i), column, not_a_number(text)))?,
-                    ),
-                });
+                let text = text.map(str::trim).filter(|text| !text.is_empty());
+                let value = text.and_then(|text| number(text.as_bytes()));
+                if let (Some(text), None) = (text, value) {
+                    breaches.push(Breach::feature(i, column, text));
+                }
+                parsed.push(value);
             }
             Float64Array::from(parsed)
         }
     };
-    if let Some(row) = array.iter().position(|v| v.is_some_and(f64::is_infinite)) {
-        let reason = not_a_number(&array.value(row).to_string());
-        return Err(Error::value(place(row), column, reason));
+    // NaN is how many producers write "missing"; nothing can be learned from an infinity.
+    if array.iter().flatten().all(f64::is_finite) {
+        return Ok(array);
     }
-    // NaN is how many producers write "missing".
-    match array.iter().flatten().any(f64::is_nan) {
-        true => Ok(array.iter().map(|v| v.filter(|v| !v.is_nan())).collect()),
-        false => Ok(array),
+    for (row, value) in array.iter().enumerate() {
+        if let Some(value) = value.filter(|v| v.is_infinite()) {
+            breaches.push(Breach::feature(row, column, &value.to_string()));
+        }
     }
+    Ok(array.iter().map(|v| v.filter(|v| v.is_finite())).collect())
 }
 
-fn check_target(
-    rule: &ColumnRule,
-    values: &ArrayRef,
-    place: &dyn Fn(usize) -> String,
-) -> Result<()> {
-    if let Some(row) = (0..values.len()).find(|i| values.is_null(*i)) {
-        let reason = "the target is missing: remove the row or fill it in";
-        return Err(Error::value(place(row), &rule.name, reason));
+fn check_target(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>) -> Result<()> {
+    let breach = |row, value, reason| Breach {
+        row,
+        column: rule.name.clone(),
+        value,
+        reason,
+        is_target: true,
+    };
+    if values.null_count() > 0 {
+        let missing = (0..values.len()).filter(|row| values.is_null(*row));
+        let reason = || "the target is missing: remove the row or fill it in".into();
+        breaches.extend(missing.map(|row| breach(row, None, reason())));
     }
     if rule.kind != ColumnKind::Category {
         return Ok(());
     }
     for (row, class) in downcast::<StringArray>(values)?.iter().enumerate() {
-        let class = class.unwrap_or_default();
-        if rule
-            .categories
-            .binary_search_by(|c| c.as_str().cmp(class))
-            .is_err()
-        {
+        let Some(class) = class else { continue };
+        let find = |known: &String| known.as_str().cmp(class);
+        if rule.categories.binary_search_by(find).is_err() {
             let near = nearest(class, &rule.categories)
                 .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
             let reason = format!(
                 "the class `{class}` is unknown{near}: the model knows {}",
                 list(&rule.categories)
             );
-            return Err(Error::value(place(row), &rule.name, reason));
+            breaches.push(breach(row, Some(class.into()), reason));
         }
     }
     Ok(())
@@ -495,7 +373,7 @@ fn check_target(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CsvConfig;
+    use crate::config::{CsvConfig, DataConfig};
     use crate::source::{CsvSource, Input};
 
     fn frame(text: &str) -> Frame {
@@ -542,7 +420,7 @@ mod tests {
         let place = |row: usize| format!("row {}", row + 1);
         let rows = frame("y,x\na,1\nb,oops\n");
         let error = contract
-            .conform(rows.rows(), Need::Features, &place)
+            .conform(&rows.to_batch().unwrap(), Need::Features, &place)
             .unwrap_err();
         assert!(
             error
@@ -552,7 +430,7 @@ mod tests {
         );
         let rows = frame("x,y\n1,a\n2,c\n");
         let error = contract
-            .conform(rows.rows(), Need::Target, &place)
+            .conform(&rows.to_batch().unwrap(), Need::Target, &place)
             .unwrap_err();
         assert!(
             error
