@@ -230,7 +230,7 @@ pub(super) fn detect(input: &Input, data: &DataConfig) -> Result<Option<ImageLis
         let path = Path::new(path.trim());
         has_extension(path, &EXTENSIONS) && root.join(path).is_file()
     };
-    let start = input.peek()?;
+    let start = input.start(4096)?;
     let first = String::from_utf8_lossy(&start);
     let first = first.lines().next().unwrap_or_default();
     if let Some((path, _)) = first.trim_end().rsplit_once([' ', '\t'])
@@ -240,11 +240,12 @@ pub(super) fn detect(input: &Input, data: &DataConfig) -> Result<Option<ImageLis
         return Ok(Some(ImageList::new(Box::new(table), "path", root)?));
     }
     let mut csv = data.csv.clone();
-    let said = csv.delimiter;
-    let delimiter = said.unwrap_or_else(|| ['\t', ';'].into_iter().find(|c| first.contains(*c)).unwrap_or(','));
+    let usual = [',', ';', '\t'].into_iter().find(|mark| first.contains(*mark));
+    let delimiter = csv.delimiter.or(usual).unwrap_or(',');
     if csv.header && first.split(delimiter).any(is_there) {
         // The first line is a row already.
         csv.header = false;
+        csv.delimiter = Some(delimiter);
         csv.names = match first.split(delimiter).map(is_there).collect::<Vec<_>>()[..] {
             [true] => vec!["path".into()],
             [true, false] => vec!["path".into(), "label".into()],
