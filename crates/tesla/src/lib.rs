@@ -33,8 +33,8 @@ pub use tesla_train::{Config, Error, Event, Observer, Report, Result, TrainConfi
 pub mod ingest {
     use std::path::Path;
 
-    pub use tesla_data::config::CsvConfig;
-    pub use tesla_data::source::{CsvSource, IdxSource, ImageFolder, JsonSource, Source, open};
+    pub use tesla_data::config::{CsvConfig, DataConfig};
+    pub use tesla_data::source::{CsvSource, IdxSource, ImageFolder, JsonSource, Source, open_data};
     pub use tesla_data::{Contract, Dataset, Frame};
 
     use crate::Result;
@@ -55,12 +55,13 @@ pub mod ingest {
         load(path)
     }
 
-    /// Reads a CSV or JSON-lines file, a folder of images or an IDX file, whichever it is.
+    /// Reads a file, a folder, a database or an address: whatever `source` in `[data]` can name.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn load(path: impl AsRef<Path>) -> Result<Dataset> {
-        let source = open(path.as_ref(), &CsvConfig::default())?;
+        let path = path.as_ref().to_string_lossy();
+        let source = open_data(&path, Path::new(""), &DataConfig::default())?;
         Ok(Dataset::from_frame(Frame::read_all(source)?))
     }
 }

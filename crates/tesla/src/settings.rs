@@ -68,6 +68,9 @@ fn place(text: &str, at: usize) -> String {
 /// The configuration as it was carried out, with paths that hold from anywhere.
 pub(crate) fn to_toml(config: &Config, base: &Path, model: ModelConfig) -> Result<String> {
     let anywhere = |path: &str| -> String {
+        if path == "-" || tesla_data::source::is_url(path) {
+            return path.to_string();
+        }
         let joined: PathBuf = base.join(path);
         let absolute = std::fs::canonicalize(&joined).unwrap_or(joined);
         absolute.display().to_string()
@@ -76,7 +79,13 @@ pub(crate) fn to_toml(config: &Config, base: &Path, model: ModelConfig) -> Resul
     config.model = Some(model);
     config.data.source = anywhere(&config.data.source);
     let data = &mut config.data;
-    for path in [&mut data.test, &mut data.valid, &mut data.split.test_rows] {
+    for path in [
+        &mut data.test,
+        &mut data.valid,
+        &mut data.split.test_rows,
+        &mut data.password_file,
+        &mut data.images.root,
+    ] {
         *path = path.as_deref().map(anywhere);
     }
     Ok(toml::to_string(&config)?)

@@ -5,9 +5,9 @@ use anyhow::Result;
 use clap::Parser;
 use tesla::{Bundle, DeviceChoice};
 use tesla_data::contract::Need;
-use tesla_data::{BadPolicy, source};
+use tesla_data::BadPolicy;
 
-use super::{csv_config, open_device};
+use super::{open_device, open_rows};
 use crate::show;
 
 #[derive(Parser)]
@@ -15,7 +15,7 @@ pub(crate) struct Args {
     /// A model file.
     model: PathBuf,
     /// Rows that carry the target.
-    data: PathBuf,
+    data: String,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let source = source::open(&args.data, &csv_config(&bundle))?;
+    let source = open_rows(&args.data, &bundle)?;
     if source.fingerprint()? == bundle.provenance.data_sha256 {
         eprintln!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tesla::{Bundle, Config, Device, DeviceChoice, Error};
-use tesla_data::config::CsvConfig;
+use tesla_data::DataConfig;
+use tesla_data::source::{self, Source};
 
 /// Opens a device and says on standard error what the user should know about it.
 fn open_device(choice: DeviceChoice) -> Result<Device> {
@@ -22,10 +23,18 @@ fn open_device(choice: DeviceChoice) -> Result<Device> {
     Ok(device)
 }
 
-/// How the CSV files that a model was trained on are written.
-fn csv_config(bundle: &Bundle) -> CsvConfig {
+/// Opens rows for a model, written as those it was trained on.
+fn open_rows(data: &str, bundle: &Bundle) -> Result<Box<dyn Source>> {
     let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    config.unwrap_or_default().data.csv
+    let trained = config.unwrap_or_default().data;
+    let config = DataConfig {
+        csv: trained.csv,
+        drop: trained.drop,
+        http: trained.http,
+        images: trained.images,
+        ..DataConfig::default()
+    };
+    Ok(source::open_data(data, Path::new(""), &config)?)
 }
 
 /// `tesla devices`.

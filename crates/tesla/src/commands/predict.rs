@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 use tesla::{Bundle, DeviceChoice, Predictor};
 use tesla_data::arrow::array::{Array, AsArray, RecordBatch};
 use tesla_data::arrow::datatypes::{DataType, Float64Type, Schema};
-use tesla_data::source::{self, Scanned, Source};
+use tesla_data::source::{Scanned, Source};
 
-use super::{csv_config, open_device, write_whole};
+use super::{open_device, open_rows, write_whole};
 
 #[derive(Parser)]
 pub(crate) struct Args {
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     model: PathBuf,
     /// Rows to predict: CSV or JSON lines, a folder of images, an IDX file, or `-` for standard
     /// input.
-    data: PathBuf,
+    data: String,
     /// Where to write; `-` is standard output. JSON lines when the name ends in `.jsonl`, or when
     /// the input is JSON and the output has no name; CSV otherwise.
     #[arg(long, short, default_value = "-")]
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let source = source::open(&args.data, &csv_config(&bundle))?;
+    let source = open_rows(&args.data, &bundle)?;
     let predictor = bundle.predictor(&open_device(args.device)?)?;
     let ends = |path: &Path, end: &str| path.extension().is_some_and(|e| e == end);
     let to_stdout = args.output == Path::new("-");

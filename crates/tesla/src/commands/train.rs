@@ -128,7 +128,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
 /// The configuration, where its relative paths start, and what to call the run.
 fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
     let stem = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = tesla_data::source::public_name(&path.to_string_lossy());
+        let name = name.rsplit('/').next().unwrap_or_default();
         let name = name.split('.').next().unwrap_or_default().to_string();
         match name.is_empty() {
             true => "model".to_string(),
