@@ -57,6 +57,9 @@ pub struct DataConfig {
     /// How an HTTP address is asked, where it is not one plain answer.
     #[serde(skip_serializing_if = "HttpConfig::is_default")]
     pub http: HttpConfig,
+    /// Where the rows are in a JSON file, when that cannot be seen.
+    #[serde(skip_serializing_if = "JsonConfig::is_default")]
+    pub json: JsonConfig,
 }
 
 impl Default for DataConfig {
@@ -78,6 +81,7 @@ impl Default for DataConfig {
             password_file: None,
             http: HttpConfig::default(),
             csv: CsvConfig::default(),
+            json: JsonConfig::default(),
         }
     }
 }
@@ -260,6 +264,24 @@ pub enum Pages {
         /// The parameter of the address that takes the value, such as `cursor`.
         parameter: String,
     },
+}
+
+/// Where the rows are in a JSON file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JsonConfig {
+    /// The keys that lead to the rows inside a document, with dots between them: `data.train`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Column names for rows that are lists; `c1`, `c2`, … when not said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+impl JsonConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `[columns.NAME]`: what is said about one column instead of inferred.

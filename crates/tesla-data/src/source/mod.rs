@@ -42,7 +42,7 @@ pub use images::ImageFolder;
 pub use input::Input;
 pub use ipc::IpcSource;
 pub use json::JsonSource;
-pub(crate) use json::rows_to_batch;
+pub(crate) use json::{rows_to_batch, value_of};
 pub use self::parquet::ParquetSource;
 use seen::Seen;
 pub use npy::open_numpy;
@@ -203,7 +203,7 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
         .iter()
         .any(|end| name.ends_with(end));
     if named_json || (name == "-" && matches!(first, Some(b'{' | b'['))) {
-        return Ok(Box::new(JsonSource::open(input)?));
+        return Ok(Box::new(JsonSource::open(input, data.json.clone())?));
     }
     Ok(Box::new(CsvSource::open(input, data.csv.clone())?))
 }

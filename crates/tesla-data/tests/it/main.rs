@@ -4,6 +4,7 @@
 //! variable these tests say so and check nothing.
 
 mod csv_spectrum;
+mod json_test_suite;
 
 use std::path::PathBuf;
 
