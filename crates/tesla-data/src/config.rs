@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
 use crate::quarantine::{BadPolicy, OnBad};
+use crate::source::public_name;
 use crate::table::MEMORY;
 
 /// Where the rows come from, which column is predicted and how rows are divided.
@@ -54,6 +55,9 @@ pub struct DataConfig {
     /// How a CSV file is written, where it differs from the usual.
     #[serde(skip_serializing_if = "CsvConfig::is_default")]
     pub csv: CsvConfig,
+    /// Where the pictures are, when the source is a table of paths.
+    #[serde(skip_serializing_if = "ImagesConfig::is_default")]
+    pub images: ImagesConfig,
     /// How an HTTP address is asked, where it is not one plain answer.
     #[serde(skip_serializing_if = "HttpConfig::is_default")]
     pub http: HttpConfig,
@@ -80,6 +84,7 @@ impl Default for DataConfig {
             table: None,
             password_file: None,
             http: HttpConfig::default(),
+            images: ImagesConfig::default(),
             csv: CsvConfig::default(),
             json: JsonConfig::default(),
         }
@@ -98,6 +103,23 @@ impl DataConfig {
             on_bad: self.on_bad,
             max_bad: self.max_bad,
         }
+    }
+
+    /// The configuration as it may travel with a model: sources by their public names, and no
+    /// path of the machine it was trained on.
+    pub fn without_paths(&self) -> Self {
+        let mut data = self.clone();
+        data.source = public_name(&data.source);
+        data.password_file = None;
+        for path in [
+            &mut data.test,
+            &mut data.valid,
+            &mut data.split.test_rows,
+            &mut data.images.root,
+        ] {
+            *path = path.as_deref().map(public_name);
+        }
+        data
     }
 }
 
@@ -199,6 +221,24 @@ impl CsvConfig {
     }
 }
 
+/// `[data.images]`: a table with a column of paths to images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImagesConfig {
+    /// The column that holds the paths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// The folder that the paths start at and do not leave. Default: the table's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+}
+
+impl ImagesConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// `[data.http]`: how an HTTP address is asked for rows in JSON or CSV.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -251,7 +291,8 @@ impl HttpConfig {
 #[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Pages {
     /// The header `Link: <…>; rel="next"` names the next one.
-    Link,
+    // Braces, because serde lets unknown keys pass beside a bare name.
+    Link {},
     /// A parameter of the address counts from 1, until an answer has no rows.
     Page {
         /// The parameter's name, such as `page`.
@@ -330,4 +371,31 @@ pub enum Scale {
     Standard,
     /// Leave the number as it is.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_and_no_secret_travels_with_a_model() {
+        let data = DataConfig {
+            source: "https://host/rows?key=hunter2".into(),
+            test: Some("/home/me/test.csv".into()),
+            password_file: Some("/home/me/password".into()),
+            ..DataConfig::default()
+        };
+        let text = serde_json::to_string(&data.without_paths()).unwrap();
+        assert!(text.contains("host/rows") && text.contains("test.csv"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("/home"), "{text}");
+    }
+
+    #[test]
+    fn pages_are_written_as_a_small_table() {
+        let pages = r#"{"by": "cursor", "field": "meta.next", "parameter": "after"}"#;
+        let pages: Pages = serde_json::from_str(pages).unwrap();
+        let (field, parameter) = ("meta.next".into(), "after".into());
+        assert_eq!(pages, Pages::Cursor { field, parameter });
+        assert!(serde_json::from_str::<Pages>(r#"{"by": "link", "x": 1}"#).is_err());
+    }
 }

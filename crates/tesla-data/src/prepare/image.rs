@@ -185,23 +185,26 @@ impl FittedImage {
     }
 }
 
+/// An image file's picture, or why it has none.
+pub(crate) fn decode_file(bytes: &[u8]) -> Result<DynamicImage, String> {
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| format!("the image cannot be read: {e}"))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+    reader
+        .decode()
+        .map_err(|e| format!("the image cannot be decoded: {e}"))
+}
+
 /// The image behind `bytes`: raw pixels or an image file, as the field's metadata says.
 fn decode(field: &Field, bytes: &[u8], place: impl Fn() -> String) -> Result<DynamicImage> {
     let bad = |reason: String| Error::value(place(), field.name(), reason);
     match field.metadata().get(IMAGE_KEY).map(String::as_str) {
-        None | Some("encoded") => {
-            let mut reader = ImageReader::new(Cursor::new(bytes))
-                .with_guessed_format()
-                .map_err(|e| bad(format!("the image cannot be read: {e}")))?;
-            let mut limits = Limits::default();
-            limits.max_image_width = Some(MAX_SIDE);
-            limits.max_image_height = Some(MAX_SIDE);
-            limits.max_alloc = Some(MAX_BYTES);
-            reader.limits(limits);
-            reader
-                .decode()
-                .map_err(|e| bad(format!("the image cannot be decoded: {e}")))
-        }
+        None | Some("encoded") => decode_file(bytes).map_err(bad),
         Some(layout) => {
             let dims: Vec<u32> = layout.split('x').flat_map(str::parse).collect();
             let image = match dims[..] {

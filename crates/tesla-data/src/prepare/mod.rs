@@ -23,6 +23,7 @@ use target::TargetFit;
 
 pub use category::FittedCategory;
 pub use image::FittedImage;
+pub(crate) use image::decode_file;
 pub use numeric::FittedNumeric;
 pub use target::FittedTarget;
 

@@ -336,7 +336,7 @@ mod tests {
         for compression in [None, Some(CompressionType::ZSTD)] {
             let whole = file(&table(40), compression);
             for at in 0..whole.len() {
-                for mask in [0x01, 0x80, 0xff] {
+                for mask in [0x01, 0xff] {
                     let mut damaged = whole.clone();
                     damaged[at] ^= mask;
                     if let Ok(source) = open(damaged)

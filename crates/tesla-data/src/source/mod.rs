@@ -3,12 +3,14 @@
 mod columns;
 mod csv;
 mod database;
+mod folder;
 mod guard;
 #[cfg(feature = "http")]
 mod http;
 mod assemble;
 mod dtype;
 mod idx;
+mod image_list;
 mod images;
 mod input;
 mod ipc;
@@ -16,6 +18,7 @@ mod json;
 mod parquet;
 mod secret;
 mod spool;
+mod texts;
 mod seen;
 mod text;
 mod unpack;
@@ -38,12 +41,14 @@ pub use database::SqliteSource;
 #[cfg(feature = "http")]
 pub use self::http::HttpSource;
 pub use idx::IdxSource;
+pub use image_list::ImageList;
 pub use images::ImageFolder;
 pub use input::Input;
 pub use ipc::IpcSource;
 pub use json::JsonSource;
 pub(crate) use json::{rows_to_batch, value_of};
 pub use self::parquet::ParquetSource;
+pub use texts::TextFolder;
 use seen::Seen;
 pub use npy::open_numpy;
 pub use pickle::open_pickle;
@@ -123,6 +128,28 @@ pub trait Source: Send + Sync {
     fn fingerprint(&self) -> Result<String>;
 }
 
+/// Whether `source` is an address rather than a path, so that no folder goes before it.
+pub fn is_url(source: &str) -> bool {
+    source.contains("://") || source.starts_with("sqlite:") || source.starts_with("${")
+}
+
+/// What may be told of `source` to anybody: a path without its folders, a URL without its user,
+/// password and query. Environment variables are not put in.
+pub fn public_name(source: &str) -> String {
+    let Some((_, rest)) = source.split_once("://") else {
+        return input::file_name(Path::new(source.strip_prefix("sqlite:").unwrap_or(source)));
+    };
+    if source.starts_with("sqlite:") {
+        return input::file_name(Path::new(rest));
+    }
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => rest[at + 1..].to_string(),
+        None => rest.to_string(),
+    }
+}
+
 /// Opens a file, a folder or (as `-`) standard input, with only the CSV settings said.
 ///
 /// # Errors
@@ -142,18 +169,33 @@ pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
 /// When it does not exist, is empty, or is nothing TESLA reads.
 pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     let url = secret::expand_url(source, &secret::environment)?;
+    let rows = open_rows(source, &url, base, data)?;
+    let Some(column) = &data.images.column else {
+        return Ok(rows);
+    };
+    let beside = Path::new(&url).parent().filter(|_| !url.contains(':'));
+    let root = match (&data.images.root, beside) {
+        (Some(root), _) => base.join(root),
+        (None, Some(folder)) => base.join(folder),
+        (None, None) => base.to_path_buf(),
+    };
+    Ok(Box::new(ImageList::new(rows, column, &root)?))
+}
+
+/// `url` is `source` with its environment variables put in.
+fn open_rows(source: &str, url: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     match url.split_once(':') {
         Some(("sqlite", path)) => {
             let path = path.strip_prefix("//").unwrap_or(path);
             database::open_sqlite(&base.join(path), data)
         }
-        Some(("postgres" | "postgresql", _)) => database::open_postgres(&url, base, data),
+        Some(("postgres" | "postgresql", _)) => database::open_postgres(url, base, data),
         Some(("http" | "https", _)) => open_http(source, data),
         Some((scheme, rest)) if rest.starts_with("//") => Err(Error::Config(format!(
             "`{scheme}://` is nothing TESLA reads: expected a path, or a URL that starts with `sqlite:`, `postgres://`, `http://` or `https://`"
         ))),
         _ if source == "-" => open_path(Path::new(source), data),
-        _ => open_path(&base.join(&url), data),
+        _ => open_path(&base.join(url), data),
     }
 }
 
@@ -174,7 +216,10 @@ fn missing_feature<T>(what: &str, feature: &str, _unused: T) -> Error {
 
 fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     if path.is_dir() {
-        return Ok(Box::new(ImageFolder::open(path)?));
+        return Ok(match (ImageFolder::open(path), TextFolder::open(path)) {
+            (Err(_), Ok(texts)) => Box::new(texts),
+            (images, _) => Box::new(images?),
+        });
     }
     let input = Input::open(path)?;
     let start = input.peek()?;
@@ -205,6 +250,11 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     if named_json || (name == "-" && matches!(first, Some(b'{' | b'['))) {
         return Ok(Box::new(JsonSource::open(input, data.json.clone())?));
     }
+    if data.images.column.is_none()
+        && let Some(list) = image_list::detect(&input, data)?
+    {
+        return Ok(Box::new(list));
+    }
     Ok(Box::new(CsvSource::open(input, data.csv.clone())?))
 }
 
@@ -220,4 +270,33 @@ fn require(wanted: &SchemaRef, found: &SchemaRef, name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_name_has_no_folders_and_no_secrets() {
+        for (source, name) in [
+            ("/home/me/data.csv", "data.csv"),
+            ("-", "-"),
+            ("sqlite:dir/shop.db", "shop.db"),
+            ("sqlite:///dir/shop.db", "shop.db"),
+            ("postgres://me:hunter2@host:5432/shop?password=x", "host:5432/shop"),
+            ("https://host/rows.json?key=hunter2#x", "host/rows.json"),
+            ("${DATABASE_URL}", "${DATABASE_URL}"),
+        ] {
+            assert_eq!(public_name(source), name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_named_and_nothing_else() {
+        let data = DataConfig::default();
+        let error = open_data("mysql://me@host/db?password=hunter2", Path::new(""), &data);
+        let error = error.err().unwrap().to_string();
+        assert!(error.starts_with("`mysql://` is nothing TESLA reads"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }

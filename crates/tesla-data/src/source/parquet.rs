@@ -319,7 +319,7 @@ mod tests {
         let whole = bytes(&table(50), Compression::SNAPPY);
         let drop = ["list".to_string()];
         for at in 0..whole.len() {
-            for mask in [0x01, 0x80, 0xff] {
+            for mask in [0x01, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[at] ^= mask;
                 if let Ok(source) = open(damaged, &drop)

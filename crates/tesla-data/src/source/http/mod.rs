@@ -16,7 +16,7 @@ use tempfile::{NamedTempFile, TempPath};
 use self::client::{Answer, Client};
 use self::url::{next_link, origin, resolve, with_parameter};
 use super::secret::{Env, environment, expand_url, percent_encode};
-use super::{Batches, CsvSource, Input, JsonSource, Source};
+use super::{Batches, CsvSource, Input, JsonSource, Source, public_name};
 use crate::arrow::datatypes::SchemaRef;
 use crate::config::{DataConfig, HttpConfig, JsonConfig, Pages};
 use crate::error::list;
@@ -52,7 +52,7 @@ impl HttpSource {
         env: Env<'_>,
         wait: &dyn Fn(Duration),
     ) -> Result<Self> {
-        let name = name(url);
+        let name = public_name(url);
         let secrets = std::cell::RefCell::new(Vec::new());
         let url = expand_url(url, &|variable| {
             let value = env(variable)?;
@@ -123,17 +123,6 @@ impl Source for HttpSource {
     }
 }
 
-/// Host and path as the user wrote them: variables are not put in, and the query is left out.
-fn name(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let end = rest.find('/').unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => rest[at + 1..].to_string(),
-        None => rest.to_string(),
-    }
-}
-
 /// The way through all pages.
 struct Fetch<'a> {
     client: Client<'a>,
@@ -177,7 +166,7 @@ impl Fetch<'_> {
             }
             let next = match &self.config.pages {
                 None => None,
-                Some(Pages::Link) => {
+                Some(Pages::Link {}) => {
                     let link = answer.link.as_deref().and_then(next_link);
                     link.map(|link| resolve(&answer.url, link))
                 }

@@ -155,7 +155,7 @@ fn pages_by_link_number_and_cursor() {
         "/" => answer("200 OK", "Link: </?p=2>; rel=\"next\"\r\n", r#"[{"x": 1}]"#),
         _ => json(r#"[{"x": 2}]"#),
     });
-    check(open(&server.address, config(Pages::Link)), &[1.0, 2.0]);
+    check(open(&server.address, config(Pages::Link {})), &[1.0, 2.0]);
 
     let server = Server::start(|target, _| match target {
         "/?q=a&page=1" => json(r#"{"data": {"items": [{"x": 1}, {"x": 2}]}}"#),
@@ -200,7 +200,7 @@ fn pages_by_link_number_and_cursor() {
 fn pages_that_never_end_are_refused() {
     let server = Server::start(|_, _| answer("200 OK", "Link: </>; rel=next\r\n", r#"[{"x": 1}]"#));
     let mut config = HttpConfig {
-        pages: Some(Pages::Link),
+        pages: Some(Pages::Link {}),
         ..HttpConfig::default()
     };
     refused(open(&server.address, config.clone()), "in a circle");
