@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
+use crate::paths::Paths;
 use crate::quarantine::{BadPolicy, OnBad};
 use crate::source::public_name;
 use crate::table::MEMORY;
@@ -14,11 +15,17 @@ use crate::table::MEMORY;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A CSV, JSON-lines, Parquet, Arrow IPC (Feather) or IDX image file, any of them also
-    /// gzipped, a folder of images (one sub-folder per class), or a database (an SQLite file or
-    /// `postgres://USER:${PASSWORD}@HOST/NAME`) or an `http://` or `https://` address of JSON or
-    /// CSV. `${…}` is an environment variable. Paths are relative to the configuration file.
-    pub source: String,
+    /// Where the rows are: a file, a folder of images or texts (one sub-folder per class), a
+    /// database (an SQLite file or `postgres://USER:${PASSWORD}@HOST/NAME`), or an `http://` or
+    /// `https://` address of JSON or CSV. Files are CSV, JSON, Parquet, Arrow IPC (Feather), NumPy,
+    /// pickle or IDX images, as they are or packed by gzip, zstd, bzip2, xz or zip;
+    /// `archive.zip/inner.csv` names one of several in an archive. `data/*.csv`, or a list, is one
+    /// table of several files. `${…}` is an environment variable. Paths are relative to the
+    /// configuration file.
+    pub source: Paths,
+    /// What the files are, when that cannot be seen from name and content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
     /// The table of a database to read, whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
@@ -70,7 +77,8 @@ impl Default for DataConfig {
     fn default() -> Self {
         let BadPolicy { on_bad, max_bad } = BadPolicy::default();
         Self {
-            source: String::new(),
+            source: Paths::default(),
+            format: None,
             test: None,
             valid: None,
             target: None,
@@ -109,7 +117,7 @@ impl DataConfig {
     /// path of the machine it was trained on.
     pub fn without_paths(&self) -> Self {
         let mut data = self.clone();
-        data.source = public_name(&data.source);
+        data.source = data.source.map(public_name);
         data.password_file = None;
         for path in [
             &mut data.test,
@@ -121,6 +129,26 @@ impl DataConfig {
         }
         data
     }
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Fields between delimiters, one row a line.
+    Csv,
+    /// JSON lines or one JSON document.
+    Json,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC, stream or file (Feather).
+    Arrow,
+    /// A Python pickle; nothing in it is executed.
+    Pickle,
+    /// NumPy's `.npy` or `.npz`.
+    Numpy,
+    /// Images of MNIST's kind.
+    Idx,
 }
 
 /// How rows are divided into train, validation and test.

@@ -7,7 +7,7 @@ use tesla::{Bundle, DeviceChoice};
 use tesla_data::contract::Need;
 use tesla_data::{BadPolicy, source};
 
-use super::{csv_config, open_device};
+use super::{data_config, open_device};
 use crate::show;
 
 #[derive(Parser)]
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let source = source::open(&args.data, &csv_config(&bundle))?;
+    let source = source::open(&args.data, &data_config(&bundle))?;
     if source.fingerprint()? == bundle.provenance.data_sha256 {
         eprintln!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tesla::{Bundle, Config, Device, DeviceChoice, Error};
-use tesla_data::config::CsvConfig;
+use tesla_data::DataConfig;
 
 /// Opens a device and says on standard error what the user should know about it.
 fn open_device(choice: DeviceChoice) -> Result<Device> {
@@ -22,10 +22,15 @@ fn open_device(choice: DeviceChoice) -> Result<Device> {
     Ok(device)
 }
 
-/// How the CSV files that a model was trained on are written.
-fn csv_config(bundle: &Bundle) -> CsvConfig {
+/// How the files that a model was trained on are written.
+fn data_config(bundle: &Bundle) -> DataConfig {
     let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    config.unwrap_or_default().data.csv
+    let trained = config.unwrap_or_default().data;
+    DataConfig {
+        csv: trained.csv,
+        json: trained.json,
+        ..DataConfig::default()
+    }
 }
 
 /// `tesla devices`.

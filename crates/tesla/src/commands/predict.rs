@@ -9,7 +9,7 @@ use tesla_data::arrow::array::{Array, AsArray, RecordBatch};
 use tesla_data::arrow::datatypes::{DataType, Float64Type, Schema};
 use tesla_data::source::{self, Scanned, Source};
 
-use super::{csv_config, open_device, write_whole};
+use super::{data_config, open_device, write_whole};
 
 #[derive(Parser)]
 pub(crate) struct Args {
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let source = source::open(&args.data, &csv_config(&bundle))?;
+    let source = source::open(&args.data, &data_config(&bundle))?;
     let predictor = bundle.predictor(&open_device(args.device)?)?;
     let ends = |path: &Path, end: &str| path.extension().is_some_and(|e| e == end);
     let to_stdout = args.output == Path::new("-");

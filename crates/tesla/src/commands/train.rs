@@ -129,7 +129,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
     let stem = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let name = name.split('.').next().unwrap_or_default().to_string();
+        let name = name.split('.').next().unwrap_or_default();
+        // What stands for other characters in a pattern is no part of a name.
+        let name = name.replace(['*', '?', '[', ']'], "");
         match name.is_empty() {
             true => "model".to_string(),
             false => name,
@@ -146,7 +148,7 @@ fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
         return Ok((config, base, name));
     }
     let mut config = Config::default();
-    config.data.source = input.display().to_string();
+    config.data.source = input.display().to_string().into();
     Ok((config, PathBuf::new(), stem(input)))
 }
 
