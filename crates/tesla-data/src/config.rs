@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::contract::{ColumnKind, Task};
 use crate::paths::Paths;
 use crate::quarantine::{BadPolicy, OnBad};
-use crate::source::public_name;
 use crate::table::MEMORY;
+use crate::source::public_name;
 
 /// Where the rows come from, which column is predicted and how rows are divided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -18,7 +18,6 @@ mod json;
 mod parquet;
 mod secret;
 mod spool;
-mod texts;
 mod seen;
 mod several;
 mod text;
@@ -28,6 +27,7 @@ mod ndarray;
 mod npy;
 mod pickle;
 mod table;
+mod texts;
 
 use std::path::{Path, PathBuf};
 
@@ -49,12 +49,12 @@ pub use ipc::IpcSource;
 pub use json::JsonSource;
 pub(crate) use json::{rows_to_batch, value_of};
 pub use self::parquet::ParquetSource;
-pub use texts::TextFolder;
 use seen::Seen;
 pub use npy::open_numpy;
 pub use several::Several;
 pub use pickle::open_pickle;
 pub use table::TableSource;
+pub use texts::TextFolder;
 
 use crate::config::{DataConfig, Format};
 use crate::{BadRow, Error, Paths, Place, Result};
