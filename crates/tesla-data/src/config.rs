@@ -340,6 +340,7 @@ pub enum Pages {
 #[serde(deny_unknown_fields, default)]
 pub struct JsonConfig {
     /// The keys that lead to the rows inside a document, with dots between them: `data.train`.
+    /// `file.json#data.train` as a source says the same for one file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Column names for rows that are lists; `c1`, `c2`, … when not said.

@@ -193,6 +193,9 @@ pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn
             _ => Box::new(Several::new(input::file_name(Path::new(source)), sources)),
         });
     }
+    if let Some((file, data)) = part_of_json(source, base, data) {
+        return open_data(file, base, &data);
+    }
     let url = secret::expand_url(source, &secret::environment)?;
     let rows = open_rows(source, &url, base, data)?;
     let Some(column) = &data.images.column else {
@@ -205,6 +208,17 @@ pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn
         (None, None) => base.to_path_buf(),
     };
     Ok(Box::new(ImageList::new(rows, column, &root)?))
+}
+
+/// `data.json#train` as the file and the settings that lead to `train` inside it.
+fn part_of_json<'a>(source: &'a str, base: &Path, data: &DataConfig) -> Option<(&'a str, DataConfig)> {
+    let (file, key) = source.rsplit_once('#').filter(|_| !is_url(source))?;
+    if base.join(source).exists() || !base.join(file).is_file() {
+        return None;
+    }
+    let mut data = data.clone();
+    data.json.path = Some(key.into());
+    Some((file, data))
 }
 
 /// `url` is `source` with its environment variables put in.

@@ -55,7 +55,9 @@ impl Several {
                     }
                 }
             }
-            let absent = fields.iter().find(|(f, _)| schema.column_with_name(f.name()).is_none());
+            let absent = fields
+                .iter()
+                .find(|(f, _)| schema.column_with_name(f.name()).is_none());
             if let Some((field, _)) = absent.filter(|_| !self.is_json()) {
                 return Err(Error::MissingColumn {
                     column: field.name().clone(),
@@ -219,7 +221,10 @@ pub(super) fn expand(source: &str, base: &Path) -> Result<Option<Vec<PathBuf>>> 
         .map_err(|e| bad(&format!("is no pattern: {}", e.msg)))?;
     let mut files = Vec::new();
     for path in found {
-        let path = path.map_err(|e| Error::io(e.path().to_path_buf(), e.into_error()))?;
+        let path = path.map_err(|e| Error::Io {
+            path: e.path().into(),
+            source: e.into(),
+        })?;
         if path.is_file() {
             files.push(path);
         }
@@ -269,17 +274,19 @@ mod tests {
 
     #[test]
     fn a_pattern_is_one_table_in_the_order_of_names() {
-        let files = [
-            ("b.csv", "y;x\nu;3\n;4;5\nv;5\n"),
-            ("a.csv", "x,y\n1,s\n2,t\n"),
-            ("c.txt", "no"),
-        ];
+        let files =
+            [("b.csv", "y;x\nu;3\n;4;5\nv;5\n"), ("a.csv", "x,y\n1,s\n2,t\n"), ("c.txt", "no")];
         for paths in [&["*.csv"][..], &["a.csv", "b.csv"]] {
             let source = open(&files, paths).unwrap();
             let fingerprint = source.fingerprint().unwrap();
             let frame = Frame::read_all(source).unwrap();
             let rows = frame.to_batch().unwrap();
-            let x: Vec<_> = as_strings(rows.column(0)).unwrap().iter().flatten().map(String::from).collect();
+            let x: Vec<_> = as_strings(rows.column(0))
+                .unwrap()
+                .iter()
+                .flatten()
+                .map(String::from)
+                .collect();
             assert_eq!(x, ["1", "2", "3", "5"]);
             assert_eq!(frame.bad()[0].number, 3);
             assert_eq!(frame.bad()[0].place.to_string(), "`b.csv` line 3");

@@ -47,8 +47,5 @@ fn what_is_json_is_told_from_what_is_not() {
             _ => either += 1,
         }
     }
-    assert!(
-        valid >= 95 && invalid >= 187 && either >= 35,
-        "{valid} {invalid} {either}"
-    );
+    assert!(valid >= 95 && invalid >= 187 && either >= 35, "{valid} {invalid} {either}");
 }

@@ -100,9 +100,7 @@ impl Sink {
         self.rows.push(row);
         if self.rows.len() == ROWS {
             let rows = std::mem::take(&mut self.rows);
-            self.send
-                .send(Ok(rows))
-                .map_err(|_| E::custom("no reader"))?;
+            self.send.send(Ok(rows)).map_err(|_| E::custom("no reader"))?;
         }
         Ok(())
     }
@@ -255,21 +253,22 @@ fn object<E: serde::de::Error>(whole: Map<String, Value>, sink: &mut Sink) -> Re
 /// The columns of an object whose every value is a list of plain values, or an object of them by
 /// row number, as pandas writes by default.
 fn columns(whole: &Map<String, Value>) -> Option<Vec<Vec<&Value>>> {
-    let plain = |value| match value {
-        &Value::Array(_) | &Value::Object(_) => None,
-        plain => Some(plain),
-    };
-    let column = |value| -> Option<Vec<&Value>> {
-        match value {
-            &Value::Array(ref values) => values.iter().map(plain).collect(),
-            &Value::Object(ref values) => std::iter::zip(0.., values)
-                .map(|(i, (key, value))| plain(value).filter(|_| *key == i.to_string()))
-                .collect(),
-            _ => None,
-        }
-    };
     let columns: Vec<_> = whole.values().map(column).collect::<Option<_>>()?;
     (!columns.is_empty()).then_some(columns)
+}
+
+fn column(value: &Value) -> Option<Vec<&Value>> {
+    match value {
+        Value::Array(values) => values.iter().map(plain).collect(),
+        Value::Object(values) => std::iter::zip(0.., values)
+            .map(|(i, (key, value))| plain(value).filter(|_| *key == i.to_string()))
+            .collect(),
+        _ => None,
+    }
+}
+
+fn plain(value: &Value) -> Option<&Value> {
+    (!value.is_array() && !value.is_object()).then_some(value)
 }
 
 /// The keys that lead to lists, as `path` names them.

@@ -82,9 +82,8 @@ impl JsonSource {
             }),
             false => {
                 let path = self.config.path.as_deref();
-                let path = path.map_or(Vec::new(), |path| {
-                    path.split('.').map(String::from).collect()
-                });
+                let path =
+                    path.map_or(Vec::new(), |path| path.split('.').map(String::from).collect());
                 let row = |value: Result<Value>| {
                     value.map(|value| Row {
                         line: None,
@@ -172,11 +171,7 @@ impl Source for JsonSource {
                 .collect()
         };
         let lines = self.is_lines.then(lines).flatten();
-        lines.unwrap_or_else(|| {
-            rows.iter()
-                .map(|row| Place::row(self.name(), *row))
-                .collect()
-        })
+        lines.unwrap_or_else(|| rows.iter().map(|row| Place::row(self.name(), *row)).collect())
     }
 
     fn fingerprint(&self) -> Result<String> {
@@ -411,11 +406,7 @@ mod tests {
             "{\"a\": [1, 2.5],\n \"b\": [\"x\", null]}",
             "{\"a\":{\"0\":1,\"1\":2.5},\"b\":{\"0\":\"x\",\"1\":null}}",
         ] {
-            assert_eq!(
-                read(text, JsonConfig::default()).unwrap(),
-                expected,
-                "{text}"
-            );
+            assert_eq!(read(text, JsonConfig::default()).unwrap(), expected, "{text}");
         }
         let named = JsonConfig {
             names: vec!["a".into(), "b".into()],
@@ -438,11 +429,7 @@ mod tests {
             "{\"u\": {\"id\": 1, \"n\": {\"x\": \"a\"}}}\n{\"u\": {\"id\": 2}}\n{\"u\": null}\n";
         let columns = read(text, JsonConfig::default()).unwrap();
         assert_eq!(columns, ["u.id Float64: 1 2 -", "u.n.x Utf8: a - -"]);
-        let one = read(
-            "{\n \"a\": 1,\n \"b\": {\"c\": true}\n}",
-            JsonConfig::default(),
-        )
-        .unwrap();
+        let one = read("{\n \"a\": 1,\n \"b\": {\"c\": true}\n}", JsonConfig::default()).unwrap();
         assert_eq!(one, ["a Float64: 1", "b.c Utf8: true"]);
     }
 
@@ -463,10 +450,7 @@ mod tests {
         let mut rows = "{\"a\": 1}\n".repeat(200);
         rows.push_str("{\"a\": \"x\"}\n");
         let last = read(&rows, JsonConfig::default()).unwrap().pop().unwrap();
-        assert!(
-            last.starts_with("`t.json` line 201 a: `x` is not a number"),
-            "{last}"
-        );
+        assert!(last.starts_with("`t.json` line 201 a: `x` is not a number"), "{last}");
         let source = open(&rows, JsonConfig::default()).unwrap();
         assert_eq!(source.places(&[0, 200])[1].to_string(), "`t.json` line 201");
         let list = read("[[1, 2], [3]]", JsonConfig::default()).unwrap();
@@ -487,23 +471,14 @@ mod tests {
             "one of `x.train`, `y`",
         );
         check("{\"a\": [1, 2], \"b\": [1]}", "`a` has 2 values, `b` has 1");
-        check(
-            &"[".repeat(100_000),
-            "is not JSON: recursion limit exceeded",
-        );
-        check(
-            &"{\"a\":".repeat(100_000),
-            "is not JSON: recursion limit exceeded",
-        );
+        check(&"[".repeat(100_000), "is not JSON: recursion limit exceeded");
+        check(&"{\"a\":".repeat(100_000), "is not JSON: recursion limit exceeded");
         let under = JsonConfig {
             path: Some("trian".into()),
             ..Default::default()
         };
         let message = read("{\"train\": []}", under).unwrap_err().to_string();
-        assert!(
-            message.contains("has no key `trian`") && message.contains("`train`"),
-            "{message}"
-        );
+        assert!(message.contains("has no key `trian`") && message.contains("`train`"), "{message}");
     }
 
     #[test]
@@ -513,10 +488,7 @@ mod tests {
         let schema = source.schema().unwrap();
         let first = source.scan(&schema).unwrap().next().unwrap().unwrap();
         assert_eq!(first.rows.num_rows(), BATCH_ROWS);
-        let rows = source
-            .scan(&schema)
-            .unwrap()
-            .map(|s| s.unwrap().rows.num_rows());
+        let rows = source.scan(&schema).unwrap().map(|s| s.unwrap().rows.num_rows());
         assert_eq!(rows.sum::<usize>(), 50_000);
     }
 }
