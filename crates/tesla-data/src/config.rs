@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
+use crate::paths::Paths;
 use crate::quarantine::{BadPolicy, OnBad};
 use crate::table::MEMORY;
 use crate::source::public_name;
@@ -14,11 +15,17 @@ use crate::source::public_name;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A CSV, JSON-lines, Parquet, Arrow IPC (Feather) or IDX image file, any of them also
-    /// gzipped, a folder of images (one sub-folder per class), or a database (an SQLite file or
-    /// `postgres://USER:${PASSWORD}@HOST/NAME`) or an `http://` or `https://` address of JSON or
-    /// CSV. `${…}` is an environment variable. Paths are relative to the configuration file.
-    pub source: String,
+    /// Where the rows are: a file, a folder of images or texts (one sub-folder per class), a
+    /// database (an SQLite file or `postgres://USER:${PASSWORD}@HOST/NAME`), or an `http://` or
+    /// `https://` address of JSON or CSV. Files are CSV, JSON, Parquet, Arrow IPC (Feather), NumPy,
+    /// pickle or IDX images, as they are or packed by gzip, zstd, bzip2, xz or zip;
+    /// `archive.zip/inner.csv` names one of several in an archive. `data/*.csv`, or a list, is one
+    /// table of several files. `${…}` is an environment variable. Paths are relative to the
+    /// configuration file.
+    pub source: Paths,
+    /// What the files are, when that cannot be seen from name and content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
     /// The table of a database to read, whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
@@ -61,13 +68,17 @@ pub struct DataConfig {
     /// How an HTTP address is asked, where it is not one plain answer.
     #[serde(skip_serializing_if = "HttpConfig::is_default")]
     pub http: HttpConfig,
+    /// Where the rows are in a JSON file, when that cannot be seen.
+    #[serde(skip_serializing_if = "JsonConfig::is_default")]
+    pub json: JsonConfig,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
         let BadPolicy { on_bad, max_bad } = BadPolicy::default();
         Self {
-            source: String::new(),
+            source: Paths::default(),
+            format: None,
             test: None,
             valid: None,
             target: None,
@@ -83,6 +94,7 @@ impl Default for DataConfig {
             http: HttpConfig::default(),
             images: ImagesConfig::default(),
             csv: CsvConfig::default(),
+            json: JsonConfig::default(),
         }
     }
 }
@@ -105,7 +117,7 @@ impl DataConfig {
     /// path of the machine it was trained on.
     pub fn without_paths(&self) -> Self {
         let mut data = self.clone();
-        data.source = public_name(&data.source);
+        data.source = data.source.map(public_name);
         data.password_file = None;
         for path in [
             &mut data.test,
@@ -117,6 +129,26 @@ impl DataConfig {
         }
         data
     }
+}
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Fields between delimiters, one row a line.
+    Csv,
+    /// JSON lines or one JSON document.
+    Json,
+    /// Apache Parquet.
+    Parquet,
+    /// Arrow IPC, stream or file (Feather).
+    Arrow,
+    /// A Python pickle; nothing in it is executed.
+    Pickle,
+    /// NumPy's `.npy` or `.npz`.
+    Numpy,
+    /// Images of MNIST's kind.
+    Idx,
 }
 
 /// How rows are divided into train, validation and test.
@@ -301,6 +333,25 @@ pub enum Pages {
         /// The parameter of the address that takes the value, such as `cursor`.
         parameter: String,
     },
+}
+
+/// Where the rows are in a JSON file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct JsonConfig {
+    /// The keys that lead to the rows inside a document, with dots between them: `data.train`.
+    /// `file.json#data.train` as a source says the same for one file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Column names for rows that are lists; `c1`, `c2`, … when not said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
+}
+
+impl JsonConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `[columns.NAME]`: what is said about one column instead of inferred.

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::config::DataConfig;
 use crate::split::{Split, read_rows, split};
-use crate::{BadPolicy, Contract, Error, Frame, Result, source};
+use crate::{BadPolicy, Contract, Error, Frame, Paths, Result, source};
 
 /// The rows of a training run: one source that is divided, and rows somebody else set apart.
 pub struct Dataset {
@@ -26,15 +26,15 @@ impl Dataset {
             let message = "no data: say `source = \"…\"` in `[data]`";
             return Err(Error::Config(message.into()));
         }
-        let read = |path: &str| {
-            let source = source::open_data(path, base, config)?;
+        let read = |paths: &Paths| {
+            let source = source::open_all(paths, base, config)?;
             let schema = source.schema()?;
             Frame::read(source, &schema, config.memory_bytes())
         };
         Ok(Self {
             frame: read(&config.source)?,
-            valid: config.valid.as_deref().map(read).transpose()?,
-            test: config.test.as_deref().map(read).transpose()?,
+            valid: config.valid.as_deref().map(Paths::from).as_ref().map(read).transpose()?,
+            test: config.test.as_deref().map(Paths::from).as_ref().map(read).transpose()?,
             test_rows: config
                 .split
                 .test_rows

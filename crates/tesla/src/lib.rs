@@ -33,9 +33,9 @@ pub use tesla_train::{Config, Error, Event, Observer, Report, Result, TrainConfi
 pub mod ingest {
     use std::path::Path;
 
-    pub use tesla_data::config::{CsvConfig, DataConfig};
-    pub use tesla_data::source::{CsvSource, IdxSource, ImageFolder, JsonSource, Source, open_data};
-    pub use tesla_data::{Contract, Dataset, Frame};
+    pub use tesla_data::config::{CsvConfig, JsonConfig};
+    pub use tesla_data::source::{CsvSource, IdxSource, ImageFolder, JsonSource, Source, open};
+    pub use tesla_data::{Contract, DataConfig, Dataset, Frame, Paths};
 
     use crate::Result;
 
@@ -60,8 +60,7 @@ pub mod ingest {
     /// # Errors
     /// When it cannot be read.
     pub fn load(path: impl AsRef<Path>) -> Result<Dataset> {
-        let path = path.as_ref().to_string_lossy();
-        let source = open_data(&path, Path::new(""), &DataConfig::default())?;
+        let source = open(path.as_ref(), &DataConfig::default())?;
         Ok(Dataset::from_frame(Frame::read_all(source)?))
     }
 }

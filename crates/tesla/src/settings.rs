@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 use tesla::{Config, ModelConfig};
 use tesla_data::nearest;
+use tesla_data::source::is_url;
 
 /// Reads a configuration.
 pub(crate) fn load(path: &Path) -> Result<Config> {
@@ -68,16 +69,17 @@ fn place(text: &str, at: usize) -> String {
 /// The configuration as it was carried out, with paths that hold from anywhere.
 pub(crate) fn to_toml(config: &Config, base: &Path, model: ModelConfig) -> Result<String> {
     let anywhere = |path: &str| -> String {
-        if path == "-" || tesla_data::source::is_url(path) {
+        if path == "-" || is_url(path) {
             return path.to_string();
         }
         let joined: PathBuf = base.join(path);
-        let absolute = std::fs::canonicalize(&joined).unwrap_or(joined);
-        absolute.display().to_string()
+        // A pattern, and a file inside an archive, exist under another name only.
+        let absolute = std::fs::canonicalize(&joined).or_else(|_| std::path::absolute(&joined));
+        absolute.unwrap_or(joined).display().to_string()
     };
     let mut config = config.clone();
     config.model = Some(model);
-    config.data.source = anywhere(&config.data.source);
+    config.data.source = config.data.source.map(anywhere);
     let data = &mut config.data;
     for path in [
         &mut data.test,

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
-use crate::source::{Source, rows_to_batch};
+use crate::source::{Source, rows_to_batch, value_of};
 use crate::table::MEMORY;
 use crate::{BadRow, Error, Result, nearest};
 
@@ -177,7 +177,7 @@ impl Contract {
     pub fn from_json(&self, rows: &[Map<String, Value>]) -> Result<RecordBatch> {
         let place = |row: usize| format!("row {}", row + 1);
         for (i, row) in rows.iter().enumerate() {
-            if let Some(absent) = self.features().find(|c| !row.contains_key(&c.name)) {
+            if let Some(absent) = self.features().find(|c| value_of(row, &c.name).is_none()) {
                 let keys: Vec<String> = row.keys().cloned().collect();
                 let near = nearest(&absent.name, &keys)
                     .map_or(String::new(), |near| format!(" (is `{near}` it?)"));

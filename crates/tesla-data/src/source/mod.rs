@@ -19,6 +19,7 @@ mod parquet;
 mod secret;
 mod spool;
 mod seen;
+mod several;
 mod text;
 mod unpack;
 mod literal;
@@ -28,7 +29,7 @@ mod pickle;
 mod table;
 mod texts;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::arrow::array::RecordBatch;
 use crate::arrow::datatypes::SchemaRef;
@@ -46,16 +47,17 @@ pub use images::ImageFolder;
 pub use input::Input;
 pub use ipc::IpcSource;
 pub use json::JsonSource;
-pub(crate) use json::rows_to_batch;
+pub(crate) use json::{rows_to_batch, value_of};
 pub use self::parquet::ParquetSource;
 use seen::Seen;
 pub use npy::open_numpy;
+pub use several::Several;
 pub use pickle::open_pickle;
 pub use table::TableSource;
 pub use texts::TextFolder;
 
-use crate::config::{CsvConfig, DataConfig};
-use crate::{BadRow, Error, Place, Result};
+use crate::config::{DataConfig, Format};
+use crate::{BadRow, Error, Paths, Place, Result};
 
 /// Rows on their way, a few thousand at a time.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<Scanned>> + Send + 'a>;
@@ -150,24 +152,50 @@ pub fn public_name(source: &str) -> String {
     }
 }
 
-/// Opens a file, a folder or (as `-`) standard input, with only the CSV settings said.
+/// Opens `path`, relative to the working folder; see [`open_data`].
 ///
 /// # Errors
 /// As [`open_data`].
-pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
-    let data = DataConfig {
-        csv: csv.clone(),
-        ..DataConfig::default()
-    };
-    open_data(&path.to_string_lossy(), Path::new(""), &data)
+pub fn open(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
+    open_data(&path.to_string_lossy(), Path::new(""), data)
 }
 
-/// Opens `source` as `[data]` says: a file, a folder, (as `-`) standard input or a database's URL.
+/// Opens all of `paths` as one table; see [`open_data`].
+///
+/// # Errors
+/// As [`open_data`], and when nothing is named.
+pub fn open_all(paths: &Paths, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
+    let sources = paths.iter().map(|path| open_data(path, base, data));
+    let mut sources = sources.collect::<Result<Vec<_>>>()?;
+    match (sources.len(), sources.pop()) {
+        (_, None) => Err(Error::Config("no data: `source` is an empty list".into())),
+        (1, Some(only)) => Ok(only),
+        (count, Some(last)) => {
+            sources.push(last);
+            let name = format!("{} and {} more", sources[0].name(), count - 1);
+            Ok(Box::new(Several::new(name, sources)))
+        }
+    }
+}
+
+/// Opens `source` as `[data]` says: a file, several by a pattern,
+/// a folder, (as `-`) standard input or a database's URL.
 /// What a file is, is inferred from its name and its first bytes. Relative paths start at `base`.
 ///
 /// # Errors
 /// When it does not exist, is empty, or is nothing TESLA reads.
 pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
+    if let Some(files) = several::expand(source, base)? {
+        let open = |file: &PathBuf| open_data(&file.to_string_lossy(), Path::new(""), data);
+        let mut sources = files.iter().map(open).collect::<Result<Vec<_>>>()?;
+        return Ok(match sources.len() {
+            1 => sources.remove(0),
+            _ => Box::new(Several::new(input::file_name(Path::new(source)), sources)),
+        });
+    }
+    if let Some((file, data)) = part_of_json(source, base, data) {
+        return open_data(file, base, &data);
+    }
     let url = secret::expand_url(source, &secret::environment)?;
     let rows = open_rows(source, &url, base, data)?;
     let Some(column) = &data.images.column else {
@@ -180,6 +208,17 @@ pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn
         (None, None) => base.to_path_buf(),
     };
     Ok(Box::new(ImageList::new(rows, column, &root)?))
+}
+
+/// `data.json#train` as the file and the settings that lead to `train` inside it.
+fn part_of_json<'a>(source: &'a str, base: &Path, data: &DataConfig) -> Option<(&'a str, DataConfig)> {
+    let (file, key) = source.rsplit_once('#').filter(|_| !is_url(source))?;
+    if base.join(source).exists() || !base.join(file).is_file() {
+        return None;
+    }
+    let mut data = data.clone();
+    data.json.path = Some(key.into());
+    Some((file, data))
 }
 
 /// `url` is `source` with its environment variables put in.
@@ -224,38 +263,47 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     let input = Input::open(path)?;
     let start = input.peek()?;
     let name = input.inner_name();
-    if start.starts_with(b"PAR1") {
-        return Ok(Box::new(ParquetSource::open(input, &data.drop)?));
-    }
     if start.starts_with(b"SQLite format 3\0") {
         return database::open_sqlite(path, data);
     }
-    if IpcSource::is_ipc(&start) {
-        return Ok(Box::new(IpcSource::open(input, &data.drop)?));
-    }
-    if start.starts_with(&[0, 0, 8]) {
-        return Ok(Box::new(IdxSource::open(input)?));
-    }
-    if start.starts_with(npy::MAGIC) || (name.ends_with(".npz") && start.starts_with(b"PK")) {
-        return Ok(Box::new(open_numpy(input)?));
-    }
-    // Since protocol 2 a pickle says so; older ones are known by their name alone.
-    if matches!(start[..], [0x80, 2..=5, ..]) || pickle::is_named(&name) {
-        return Ok(Box::new(open_pickle(input)?));
-    }
+    let source: Box<dyn Source> = match data.format.or_else(|| format_of(&name, &start)) {
+        Some(Format::Parquet) => Box::new(ParquetSource::open(input, &data.drop)?),
+        Some(Format::Arrow) => Box::new(IpcSource::open(input, &data.drop)?),
+        Some(Format::Idx) => Box::new(IdxSource::open(input)?),
+        Some(Format::Numpy) => Box::new(open_numpy(input)?),
+        Some(Format::Pickle) => Box::new(open_pickle(input)?),
+        Some(Format::Json) => Box::new(JsonSource::open(input, data.json.clone())?),
+        None if data.images.column.is_none() => match image_list::detect(&input, data)? {
+            Some(list) => Box::new(list),
+            None => Box::new(CsvSource::open(input, data.csv.clone())?),
+        },
+        Some(Format::Csv) | None => Box::new(CsvSource::open(input, data.csv.clone())?),
+    };
+    Ok(source)
+}
+
+/// What a file's name and first bytes show; CSV files look like nothing in particular.
+fn format_of(name: &str, start: &[u8]) -> Option<Format> {
+    let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     let first = start.iter().find(|b| !b.is_ascii_whitespace());
-    let named_json = [".json", ".jsonl", ".ndjson"]
-        .iter()
-        .any(|end| name.ends_with(end));
-    if named_json || (name == "-" && matches!(first, Some(b'{' | b'['))) {
-        return Ok(Box::new(JsonSource::open(input)?));
-    }
-    if data.images.column.is_none()
-        && let Some(list) = image_list::detect(&input, data)?
+    if start.starts_with(b"PAR1") {
+        Some(Format::Parquet)
+    } else if IpcSource::is_ipc(start) {
+        Some(Format::Arrow)
+    } else if start.starts_with(&[0, 0, 8]) {
+        Some(Format::Idx)
+    } else if start.starts_with(npy::MAGIC) || (ends(&[".npz"]) && start.starts_with(b"PK")) {
+        Some(Format::Numpy)
+    } else if matches!(start[..], [0x80, 2..=5, ..]) || pickle::is_named(name) {
+        // Since protocol 2 a pickle says so; older ones are known by their name alone.
+        Some(Format::Pickle)
+    } else if ends(&[".json", ".jsonl", ".ndjson"])
+        || (matches!(first, Some(b'{' | b'[')) && !ends(&[".csv", ".tsv", ".tab", ".txt"]))
     {
-        return Ok(Box::new(list));
+        Some(Format::Json)
+    } else {
+        None
     }
-    Ok(Box::new(CsvSource::open(input, data.csv.clone())?))
 }
 
 /// Checks that every column of `wanted` is in `found`.

@@ -4,6 +4,8 @@
 //! variable these tests say so and check nothing.
 
 mod csv_spectrum;
+mod json_test_suite;
+mod real_sets;
 
 use std::path::PathBuf;
 

@@ -9,12 +9,12 @@ use std::path::Path;
 use tesla_data::arrow::array::{AsArray, RecordBatch};
 use tesla_data::arrow::compute::{cast, concat_batches};
 use tesla_data::arrow::datatypes::DataType;
-use tesla_data::config::CsvConfig;
+use tesla_data::DataConfig;
 use tesla_data::{Result, source};
 
 /// All rows of a file, opened as the command line does; none is an empty table.
 fn load(path: &Path) -> Result<RecordBatch> {
-    let source = source::open(path, &CsvConfig::default())?;
+    let source = source::open(path, &DataConfig::default())?;
     let schema = source.schema()?;
     let mut batches = Vec::new();
     for scanned in source.scan(&schema)? {

@@ -29,6 +29,7 @@ fn open_rows(data: &str, bundle: &Bundle) -> Result<Box<dyn Source>> {
     let trained = config.unwrap_or_default().data;
     let config = DataConfig {
         csv: trained.csv,
+        json: trained.json,
         drop: trained.drop,
         http: trained.http,
         images: trained.images,

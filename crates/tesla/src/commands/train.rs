@@ -130,7 +130,9 @@ fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
     let stem = |path: &Path| {
         let name = tesla_data::source::public_name(&path.to_string_lossy());
         let name = name.rsplit('/').next().unwrap_or_default();
-        let name = name.split('.').next().unwrap_or_default().to_string();
+        let name = name.split('.').next().unwrap_or_default();
+        // What stands for other characters in a pattern is no part of a name.
+        let name = name.replace(['*', '?', '[', ']'], "");
         match name.is_empty() {
             true => "model".to_string(),
             false => name,
@@ -147,7 +149,7 @@ fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
         return Ok((config, base, name));
     }
     let mut config = Config::default();
-    config.data.source = input.display().to_string();
+    config.data.source = input.display().to_string().into();
     Ok((config, PathBuf::new(), stem(input)))
 }
 

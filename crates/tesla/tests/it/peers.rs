@@ -21,7 +21,7 @@ fn train(name: &str, target: &str, model: ModelConfig) -> (Model, tesla::Dataset
         model: Some(model),
         ..Default::default()
     };
-    config.data.source = format!("{name}.csv");
+    config.data.source = format!("{name}.csv").into();
     config.data.target = Some(target.into());
     config.data.split.valid = 0.0;
     config.data.split.test_rows = Some("test_rows.txt".into());

@@ -91,10 +91,7 @@ impl Plan<'_> {
         let shown = |text: &[u8]| {
             // Cut before decoding: the field may be megabytes long.
             let text = &text[..text.len().min(4 * BadRow::SHOWN)];
-            String::from_utf8_lossy(text)
-                .chars()
-                .take(BadRow::SHOWN)
-                .collect()
+            String::from_utf8_lossy(text).chars().take(BadRow::SHOWN).collect()
         };
         BadRow {
             place: Place::line(self.name, record.line),
@@ -122,12 +119,7 @@ enum Column {
 
 impl Rows {
     fn new(plan: &Plan) -> Self {
-        let columns = plan
-            .schema
-            .fields()
-            .iter()
-            .map(|f| Column::new(f))
-            .collect();
+        let columns = plan.schema.fields().iter().map(Column::new).collect();
         Self {
             columns,
             values: vec![None; plan.columns.len()],

@@ -18,7 +18,7 @@ use self::url::{next_link, origin, resolve, with_parameter};
 use super::secret::{Env, environment, expand_url, percent_encode};
 use super::{Batches, CsvSource, Input, JsonSource, Source, public_name};
 use crate::arrow::datatypes::SchemaRef;
-use crate::config::{DataConfig, HttpConfig, Pages};
+use crate::config::{DataConfig, HttpConfig, JsonConfig, Pages};
 use crate::error::list;
 use crate::{Error, Place, Result};
 
@@ -80,8 +80,13 @@ impl HttpSource {
             .map_err(|e| temporary(e.into_error()))?;
         let file = file.into_temp_path();
         let input = Input::open(&file)?.renamed(&name);
+        // The keys before the rows were left out page by page.
+        let names = JsonConfig {
+            path: None,
+            names: data.json.names.clone(),
+        };
         let rows: Box<dyn Source> = match format {
-            Format::Json => Box::new(JsonSource::open(input)?),
+            Format::Json => Box::new(JsonSource::open(input, names)?),
             Format::Csv => Box::new(CsvSource::open(input, data.csv.clone())?),
         };
         Ok(Self { rows, _file: file })

@@ -1,0 +1,71 @@
+use std::path::Path;
+
+use serde::Deserialize;
+use tesla_data::arrow::datatypes::DataType::{self, Float64, Utf8};
+use tesla_data::source::open_all;
+use tesla_data::{DataConfig, Frame, Paths};
+
+/// What a configuration in `examples/configs` reads from files that may lie elsewhere.
+fn check(config: &str, source: &str, rows: usize, columns: usize, last: DataType) {
+    #[derive(Deserialize)]
+    struct File {
+        data: DataConfig,
+    }
+
+    let Some(folder) = crate::test_data() else {
+        return;
+    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/configs")
+        .join(format!("{config}.tesla.toml"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let File { data } = toml::from_str(&text).unwrap();
+    let source = open_all(&Paths::from(source), &folder, &data).unwrap();
+    let frame = Frame::read_all(source).unwrap();
+    assert_eq!(frame.bad(), []);
+    let schema = frame.schema();
+    assert_eq!((frame.len(), schema.fields().len()), (rows, columns), "{config}");
+    assert_eq!(schema.field(columns - 1).data_type(), &last, "{config}");
+    if let Some(target) = &data.target {
+        assert!(schema.column_with_name(target).is_some(), "{config}: {target}");
+    }
+}
+
+#[test]
+fn adult() {
+    check("adult", "adult/adult-train.csv", 32_561, 15, Utf8);
+    check("adult", "adult/adult-test.csv", 16_281, 15, Utf8);
+}
+
+#[test]
+fn california_housing() {
+    check("california-housing", "california-housing/housing.csv", 20_640, 10, Utf8);
+}
+
+#[test]
+fn ai4i2020() {
+    check("ai4i2020", "ai4i2020/ai4i2020.csv", 10_000, 14, Float64);
+}
+
+#[test]
+fn clinc150() {
+    for (part, rows) in [("train", 15_000), ("val", 3_000), ("test", 4_500)] {
+        check("clinc150", &format!("clinc150/data_full.json#{part}"), rows, 2, Utf8);
+    }
+}
+
+#[test]
+fn sms_spam() {
+    check("sms-spam", "sms-spam/SMSSpamCollection", 5_574, 2, Utf8);
+}
+
+#[test]
+fn jester() {
+    check("jester", "jester/jester-data-1.zip", 24_983, 101, Float64);
+}
+
+#[test]
+fn cmapss() {
+    check("cmapss", "cmapss/train_FD001.txt", 20_631, 26, Float64);
+    check("cmapss", "cmapss/test_FD001.txt", 13_096, 26, Float64);
+}
