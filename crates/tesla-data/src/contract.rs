@@ -1,12 +1,13 @@
 //! The contract: what every column is, inferred once, stored with the model and enforced on every
 //! row, at training and at prediction alike.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
 use crate::arrow::compute::cast;
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -125,61 +126,17 @@ impl Contract {
     /// # Errors
     /// When a configured column does not exist, or no target is known.
     pub fn infer(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Self> {
-        let rows = frame.rows();
-        let schema = rows.schema();
-        let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-        let known = |column: &str| match names.iter().any(|n| n == column) {
-            true => Ok(()),
-            false => Err(Error::MissingColumn {
-                column: column.to_string(),
-                place: format!("`{}`", frame.name()),
-                valid: names.clone(),
-            }),
+        let (task, rules) = survey(frame, data, columns)?;
+        let names: Vec<String> = rules.iter().map(|rule| rule.name.clone()).collect();
+        let (Some(task), Some(target)) = (task, rules.iter().find(|r| r.role == Role::Target))
+        else {
+            return Err(Error::Config(format!(
+                "no target: say which column of `{}` to predict with `--target` or `target` in `[data]`, one of {}",
+                frame.name(),
+                list(&names)
+            )));
         };
-        let has_images = schema.fields().iter().any(|f| is_image(f));
-        let target = match data.target.as_deref() {
-            Some(target) => target,
-            None if has_images && names.iter().any(|n| n == "label") => "label",
-            None => {
-                return Err(Error::Config(format!(
-                    "no target: say which column of `{}` to predict with `--target` or `target` in `[data]`, one of {}",
-                    frame.name(),
-                    list(&names)
-                )));
-            }
-        };
-        known(target)?;
-        for column in data.drop.iter().chain(columns.keys()) {
-            known(column)?;
-        }
-        if data.drop.iter().any(|c| c == target) {
-            let message = format!("`{target}` is both the target and in `drop`: remove one");
-            return Err(Error::Config(message));
-        }
-
-        let mut task = Task::Regression;
-        let mut rules = Vec::new();
-        for (field, values) in std::iter::zip(schema.fields(), rows.columns()) {
-            let config = columns.get(field.name()).cloned().unwrap_or_default();
-            let mut rule = rule(field, values, config.kind)?;
-            if field.name() == target {
-                rule.role = Role::Target;
-                rule.note = None;
-                task = target_task(&rule, values, data.task)?;
-                if task == Task::Classification {
-                    rule.kind = ColumnKind::Category;
-                    rule.range = None;
-                    rule.categories = distinct(&as_strings(values)?, usize::MAX);
-                }
-            } else if data.drop.iter().any(|c| c == field.name()) {
-                rule.role = Role::Unused;
-                rule.note = None;
-            } else if has_images && rule.kind != ColumnKind::Image {
-                rule.role = Role::Unused;
-                rule.note = None;
-            }
-            rules.push(rule);
-        }
+        let target = target.name.clone();
         let contract = Self {
             task,
             columns: rules,
@@ -356,6 +313,69 @@ fn is_image(field: &Field) -> bool {
     field.metadata().contains_key(IMAGE_KEY)
 }
 
+/// What every column is, and the task when a target is known: what a contract is made of.
+///
+/// # Errors
+/// When a configured column does not exist, or is configured as what it cannot be.
+pub(crate) fn survey(
+    frame: &Frame,
+    data: &DataConfig,
+    columns: &ColumnConfigs,
+) -> Result<(Option<Task>, Vec<ColumnRule>)> {
+    let rows = frame.rows();
+    let schema = rows.schema();
+    let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    let known = |column: &str| match names.iter().any(|n| n == column) {
+        true => Ok(()),
+        false => Err(Error::MissingColumn {
+            column: column.to_string(),
+            place: format!("`{}`", frame.name()),
+            valid: names.clone(),
+        }),
+    };
+    let has_images = schema.fields().iter().any(|f| is_image(f));
+    let target = match data.target.as_deref() {
+        None if has_images && names.iter().any(|n| n == "label") => Some("label"),
+        target => target,
+    };
+    for column in target.into_iter().chain(data.drop.iter().map(String::as_str)).chain(columns.keys().map(String::as_str)) {
+        known(column)?;
+    }
+    if let Some(target) = target.filter(|target| data.drop.iter().any(|c| c == target)) {
+        let message = format!("`{target}` is both the target and in `drop`: remove one");
+        return Err(Error::Config(message));
+    }
+
+    // Columns do not know of each other: counting distinct texts is worth a thread each.
+    let survey = |(field, values): (&Arc<Field>, &ArrayRef)| {
+        let config = columns.get(field.name()).cloned().unwrap_or_default();
+        let mut rule = rule(field, values, config.kind)?;
+        let mut task = None;
+        if target == Some(field.name()) {
+            rule.role = Role::Target;
+            rule.note = None;
+            let found = target_task(&rule, values, data.task)?;
+            task = Some(found);
+            if found == Task::Classification {
+                rule.kind = ColumnKind::Category;
+                rule.range = None;
+                rule.categories = distinct(&as_strings(values)?, usize::MAX);
+            }
+        } else if data.drop.iter().any(|c| c == field.name())
+            || (has_images && rule.kind != ColumnKind::Image)
+        {
+            rule.role = Role::Unused;
+            rule.note = None;
+        }
+        Ok((task, rule))
+    };
+    let pairs: Vec<_> = std::iter::zip(schema.fields(), rows.columns()).collect();
+    let surveyed: Vec<(Option<Task>, ColumnRule)> =
+        pairs.into_par_iter().map(survey).collect::<Result<_>>()?;
+    let task = surveyed.iter().find_map(|(task, _)| *task);
+    Ok((task, surveyed.into_iter().map(|(_, rule)| rule).collect()))
+}
+
 fn rule(field: &Field, values: &ArrayRef, said: Option<ColumnKind>) -> Result<ColumnRule> {
     let mut rule = ColumnRule {
         name: field.name().clone(),
@@ -449,16 +469,16 @@ fn target_task(rule: &ColumnRule, values: &ArrayRef, said: Option<Task>) -> Resu
 
 /// The distinct values, sorted; stops once there are `limit`.
 fn distinct(values: &StringArray, limit: usize) -> Vec<String> {
-    let mut seen = BTreeSet::new();
+    let mut seen = HashSet::new();
     for value in values.iter().flatten() {
         if seen.len() >= limit {
             break;
         }
-        if !seen.contains(value) {
-            seen.insert(value.to_string());
-        }
+        seen.insert(value);
     }
-    seen.into_iter().collect()
+    let mut seen: Vec<String> = seen.into_iter().map(String::from).collect();
+    seen.sort_unstable();
+    seen
 }
 
 fn numbers(
