@@ -149,12 +149,12 @@ pub fn profile(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Res
         if column.kind == ColumnKind::Image {
             column.images = Some(Images::of(schema.field(at), &cells[at]));
         }
-        let mut suspicious = false;
+        let mut tells = None;
         if let Some(target) = target.as_ref().filter(|_| Some(at) != target_at) {
             column.relation = relation::relate(&cells[at], &seen, column.kind, target);
-            suspicious = relation::determines(&cells[at], &seen, &column, target);
+            tells = relation::tells(&cells[at], &seen, &column, target);
         }
-        let found = warnings::of_column(&column, &cells[at], &seen, suspicious);
+        let found = warnings::of_column(&column, &cells[at], &seen, tells);
         (column, found)
     };
     let (columns, found): (Vec<ColumnProfile>, Vec<Vec<Warning>>) =

@@ -103,8 +103,8 @@ fn histogram(
     let mut bins = match advised.ceil() {
         _ if span == 0.0 => 1,
         _ if few_whole => span as usize + 1,
-        // Also where the span is infinite.
-        bins if !(bins <= MAX_BINS as f64) => MAX_BINS,
+        // An infinite span over an infinite width is no number.
+        bins if bins.is_nan() || bins > MAX_BINS as f64 => MAX_BINS,
         bins => (bins as usize).max(1),
     };
     let mut end = max;

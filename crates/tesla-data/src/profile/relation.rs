@@ -116,54 +116,63 @@ const SAME: f64 = 0.999;
 /// Ranks are compared on this many rows, evenly spread.
 const RANKED: usize = 10_000;
 
+/// How much a column tells of the target by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tells {
+    /// The target of every row.
+    All,
+    /// That a row is of a rare class, where it has a certain value.
+    Some,
+}
+
 /// Whether the column alone tells the target. For classes: its levels avoid 99 % of the errors of
 /// always guessing the commonest class (the λ of L. Goodman and W. Kruskal, JASA 49, 1954), or
 /// each class has a range of numbers for itself. For numbers: |r|, η or Spearman's rank
 /// correlation is at least 0.999.
-pub(super) fn determines(
+pub(super) fn tells(
     cells: &Cells,
     seen: &Seen,
     column: &ColumnProfile,
     target: &Target<'_>,
-) -> bool {
+) -> Option<Tells> {
     let rows = 0..cells.len();
     let strong = column
         .relation
         .is_some_and(|relation| relation.value.abs() >= SAME);
     let levels = seen.levels.as_ref();
     let levels = levels.filter(|levels| levels.counts.len() * ROWS_PER_LEVEL <= seen.present);
-    match (column.kind, target) {
-        _ if seen.present < MIN_ROWS => false,
-        (ColumnKind::Numeric, Target::Values(y)) => {
-            strong || {
+    let is_number = column.kind == ColumnKind::Numeric;
+    if seen.present < MIN_ROWS || !(is_number || column.kind == ColumnKind::Category) {
+        return None;
+    }
+    match target {
+        Target::Values(y) if is_number => {
+            let ranked = || {
                 let step = cells.len().div_ceil(RANKED);
                 let rows = rows.step_by(step.max(1));
                 let pairs = rows.filter_map(|row| Some((cells.number(row)?, y.number(row)?)));
                 spearman(&pairs.collect::<Vec<_>>()).is_some_and(|rho| rho.abs() >= SAME)
+            };
+            (strong || ranked()).then_some(Tells::All)
+        }
+        Target::Values(_) => (strong && levels.is_some()).then_some(Tells::All),
+        Target::Classes { codes, counts } => {
+            let large = counts.iter().filter(|count| **count >= ROWS_PER_LEVEL);
+            if large.count() < 2 {
+                return None;
+            }
+            let table = levels.map(|levels| {
+                let pair = |row| Some((levels.code(cells, row)?, codes[row]?));
+                Table::of(rows.clone().filter_map(pair))
+            });
+            let numbers = rows.filter_map(|row| Some((codes[row]?, cells.number(row)?)));
+            match table {
+                Some(table) if table.lambda() >= SURE => Some(Tells::All),
+                _ if is_number && apart(numbers, counts.len()) => Some(Tells::All),
+                Some(table) if table.gives_away() => Some(Tells::Some),
+                _ => None,
             }
         }
-        (ColumnKind::Category, Target::Values(_)) => strong && levels.is_some(),
-        (ColumnKind::Numeric | ColumnKind::Category, Target::Classes { codes, counts }) => {
-            let ranges = || {
-                let pairs = rows
-                    .clone()
-                    .filter_map(|row| Some((codes[row]?, cells.number(row)?)));
-                apart(pairs, counts.len())
-            };
-            let by_level = levels.is_some_and(|levels| {
-                let pairs = rows
-                    .clone()
-                    .filter_map(|row| Some((levels.code(cells, row)?, codes[row]?)));
-                Table::of(pairs).lambda() >= SURE
-            });
-            let enough = counts
-                .iter()
-                .filter(|count| **count >= ROWS_PER_LEVEL)
-                .count()
-                >= 2;
-            enough && (by_level || (column.kind == ColumnKind::Numeric && ranges()))
-        }
-        _ => false,
     }
 }
 
@@ -287,6 +296,15 @@ impl Table {
             errors if errors > 0.0 => (best.values().sum::<f64>() - guess) / errors,
             _ => 0.0,
         }
+    }
+
+    /// Whether some row of the table is all but one rare column: 99 % of twenty or more, of a
+    /// column that has a tenth of all.
+    fn gives_away(&self) -> bool {
+        self.cells.iter().any(|((row, column), count)| {
+            let all = self.rows[row];
+            all >= MIN_ROWS as f64 && *count >= SURE * all && self.columns[column] <= 0.1 * self.n
+        })
     }
 }
 

@@ -148,7 +148,7 @@ fn what_is_suspicious_is_named() {
     assert_eq!(p.warnings[0].kind, WarningKind::PerfectPredictor);
     assert_eq!(
         p.warnings[0].message,
-        "`leak` alone tells the target: drop it, unless it is known when it is time to predict"
+        "`leak` alone tells the target: drop the column, unless it is known when it is time to predict"
     );
 }
 
@@ -161,6 +161,29 @@ fn a_number_that_is_the_target_in_another_unit_is_suspicious() {
     }
     let p = of(&text, Some("y"));
     assert_eq!(warned(&p, WarningKind::PerfectPredictor), ["same", "log"]);
+}
+
+#[test]
+fn a_value_that_gives_a_rare_class_away_is_suspicious() {
+    let mut text = String::from("cause,x,failed\n");
+    for i in 0..1000 {
+        let failed = i % 20 == 0;
+        text += &format!(
+            "{},{},{}\n",
+            u8::from(failed && i % 40 == 0),
+            i * 37 % 101,
+            u8::from(failed)
+        );
+    }
+    let p = of(&text, Some("failed"));
+    assert_eq!(warned(&p, WarningKind::PerfectPredictor), ["cause"]);
+    assert!(
+        p.warnings[0]
+            .message
+            .starts_with("a value of `cause` alone tells"),
+        "{:?}",
+        p.warnings[0]
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cells::{Cells, Seen};
-use super::relation::Target;
+use super::relation::{Target, Tells};
 use super::{ColumnProfile, Profile, share};
 use crate::contract::{ColumnKind, Role};
 
@@ -71,9 +71,10 @@ pub(super) fn of_profile(profile: &Profile, target: Option<&Target<'_>>) -> Vec<
     }
     if profile.duplicates > 0 {
         let message = format!(
-            "{} ({}) repeat an earlier row in every column: remove them, or the same row may be learned from and tested on",
+            "{} ({}) {} an earlier row in every column: without repeats, no row is both learned from and tested on",
             count(profile.duplicates, "row"),
-            percent(profile.duplicates, profile.rows)
+            percent(profile.duplicates, profile.rows),
+            repeat(profile.duplicates)
         );
         warn(WarningKind::Duplicates, message);
     }
@@ -103,7 +104,7 @@ pub(super) fn of_column(
     column: &ColumnProfile,
     cells: &Cells,
     seen: &Seen,
-    suspicious: bool,
+    tells: Option<Tells>,
 ) -> Vec<Warning> {
     let name = &column.name;
     let rows = cells.len();
@@ -115,9 +116,13 @@ pub(super) fn of_column(
             message,
         });
     };
-    if suspicious && column.role == Role::Feature {
+    if let Some(tells) = tells.filter(|_| column.role == Role::Feature) {
+        let what = match tells {
+            Tells::All => format!("`{name}`"),
+            Tells::Some => format!("a value of `{name}`"),
+        };
         let message = format!(
-            "`{name}` alone tells the target: drop it, unless it is known when it is time to predict"
+            "{what} alone tells the target: drop the column, unless it is known when it is time to predict"
         );
         warn(WarningKind::PerfectPredictor, message);
     }
@@ -165,8 +170,9 @@ pub(super) fn of_column(
         let repeated = seen.present.saturating_sub(column.distinct.count);
         if column.distinct.exact && repeated > 0 {
             let message = format!(
-                "{} of `{name}` repeat an earlier one byte for byte: remove them, or the same image may be learned from and tested on",
-                count(repeated, "image")
+                "{} of `{name}` {} an earlier one byte for byte: without repeats, none is both learned from and tested on",
+                count(repeated, "image"),
+                repeat(repeated)
             );
             warn(WarningKind::Duplicates, message);
         }
@@ -208,6 +214,10 @@ fn count(n: usize, what: &str) -> String {
         1 => format!("1 {what}"),
         n => format!("{} {what}s", grouped(n)),
     }
+}
+
+fn repeat(n: usize) -> &'static str {
+    if n == 1 { "repeats" } else { "repeat" }
 }
 
 /// A count with its thousands set apart.
