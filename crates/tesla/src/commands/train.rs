@@ -126,7 +126,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 /// The configuration, where its relative paths start, and what to call the run.
-fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
+pub(super) fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
     let stem = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = name.split('.').next().unwrap_or_default().to_string();
