@@ -43,7 +43,7 @@ fn ingest_csv(c: &mut Criterion) {
 
 fn fit(c: &mut Criterion) {
     let (cancer, digits) = (cancer(), digits());
-    let target = cancer.frame.rows().schema().fields().last().expect("a column").name().clone();
+    let target = cancer.frame.schema().fields().last().expect("a column").name().clone();
     let mut group = c.benchmark_group("train");
     group.sample_size(10);
     group.throughput(Throughput::Elements(cancer.frame.len() as u64));
@@ -61,13 +61,14 @@ fn fit(c: &mut Criterion) {
 
 fn predict(c: &mut Criterion) {
     let digits = digits();
+    let all = digits.frame.to_batch().expect("the digits fit in memory");
     let model = train(&digits, "label", ModelConfig::Cnn(CnnConfig::default()), 1);
     let mut group = c.benchmark_group("predict");
     for rows in [1, 64, 256] {
         group.throughput(Throughput::Elements(rows as u64));
         group.bench_function(format!("cnn/{rows}x8x8"), |b| {
             b.iter_batched(
-                || digits.frame.rows().slice(0, rows),
+                || all.slice(0, rows),
                 |rows| model.predict(black_box(&rows)),
                 BatchSize::SmallInput,
             )

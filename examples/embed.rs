@@ -33,7 +33,7 @@ fn main() -> Result<()> {
 
 fn train_once(path: &Path) -> Result<()> {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/diabetes/diabetes.csv");
-    let model = train::linear_regression(&ingest::load_csv(data)?, "target")?;
+    let model = train::linear_regression(&ingest::load_csv(data)?, "progression")?;
     if let Some(test) = model.test() {
         println!("trained: R² {:.3} on {} test rows", test.headline().1, test.rows);
     }

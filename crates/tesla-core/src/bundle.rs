@@ -110,6 +110,11 @@ impl Bundle {
         })
     }
 
+    /// The network's weights in SafeTensors format.
+    pub fn weights(&self) -> &[u8] {
+        &self.weights
+    }
+
     /// The bundle's bytes. The same model gives the same bytes.
     ///
     /// # Errors

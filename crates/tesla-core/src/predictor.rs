@@ -76,7 +76,7 @@ impl Predictor {
         let mut scores = Vec::with_capacity(samples.len * outputs);
         let order: Vec<usize> = (0..samples.len).collect();
         for rows in order.chunks(CHUNK) {
-            let batch = Batch::gather(&samples.inputs, rows, self.device.burn());
+            let batch = Batch::gather(&samples.inputs, rows, self.device.burn())?;
             scores.extend(read(self.network.forward(batch))?);
         }
         Ok(match &self.bundle.pipeline.target {

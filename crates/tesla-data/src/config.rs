@@ -7,14 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
 use crate::quarantine::{BadPolicy, OnBad};
+use crate::table::MEMORY;
+use crate::source::public_name;
 
 /// Where the rows come from, which column is predicted and how rows are divided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
-    /// A CSV or JSON-lines file, a folder of images (one sub-folder per class) or an IDX image
-    /// file, any of the files also gzipped. Relative to the configuration file.
+    /// A CSV, JSON-lines, Parquet, Arrow IPC (Feather) or IDX image file, any of them also
+    /// gzipped, a folder of images (one sub-folder per class), or a database (an SQLite file or
+    /// `postgres://USER:${PASSWORD}@HOST/NAME`) or an `http://` or `https://` address of JSON or
+    /// CSV. `${…}` is an environment variable. Paths are relative to the configuration file.
     pub source: String,
+    /// The table of a database to read, whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The query of a database to read, one `SELECT`. Say `ORDER BY` for runs that repeat.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// A file that holds a database's password and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
     /// Rows to test on, kept apart by whoever made the data. Replaces the test share of `split`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
@@ -36,9 +49,18 @@ pub struct DataConfig {
     pub on_bad: OnBad,
     /// The largest share of rows, in 0..1, that may be set apart.
     pub max_bad: f64,
+    /// MiB of rows, and of samples made of them, that are held in memory at a time; what exceeds
+    /// them is kept in temporary files. The model does not depend on it.
+    pub memory: usize,
     /// How a CSV file is written, where it differs from the usual.
     #[serde(skip_serializing_if = "CsvConfig::is_default")]
     pub csv: CsvConfig,
+    /// Where the pictures are, when the source is a table of paths.
+    #[serde(skip_serializing_if = "ImagesConfig::is_default")]
+    pub images: ImagesConfig,
+    /// How an HTTP address is asked, where it is not one plain answer.
+    #[serde(skip_serializing_if = "HttpConfig::is_default")]
+    pub http: HttpConfig,
 }
 
 impl Default for DataConfig {
@@ -54,18 +76,46 @@ impl Default for DataConfig {
             split: SplitConfig::default(),
             on_bad,
             max_bad,
+            memory: MEMORY >> 20,
+            query: None,
+            table: None,
+            password_file: None,
+            http: HttpConfig::default(),
+            images: ImagesConfig::default(),
             csv: CsvConfig::default(),
         }
     }
 }
 
 impl DataConfig {
+    /// Bytes of rows that are held in memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.saturating_mul(1 << 20)
+    }
+
     /// What happens to bad rows.
     pub fn bad_policy(&self) -> BadPolicy {
         BadPolicy {
             on_bad: self.on_bad,
             max_bad: self.max_bad,
         }
+    }
+
+    /// The configuration as it may travel with a model: sources by their public names, and no
+    /// path of the machine it was trained on.
+    pub fn without_paths(&self) -> Self {
+        let mut data = self.clone();
+        data.source = public_name(&data.source);
+        data.password_file = None;
+        for path in [
+            &mut data.test,
+            &mut data.valid,
+            &mut data.split.test_rows,
+            &mut data.images.root,
+        ] {
+            *path = path.as_deref().map(public_name);
+        }
+        data
     }
 }
 
@@ -112,8 +162,11 @@ pub enum SplitBy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CsvConfig {
-    /// The character between fields; `"\t"` for tabs.
-    pub delimiter: char,
+    /// The character between fields; `"\t"` for tabs, `" "` for runs of spaces and tabs. When not
+    /// said: a tab for `.tsv`, otherwise the first of tab, `;`, `|` and `,` that divides each of
+    /// the first 100 lines into as many fields as the first, or on which most of them agree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
     /// Whether the first line names the columns.
     pub header: bool,
     /// Column names for a file without a header; `c1`, `c2`, … when not said.
@@ -121,17 +174,39 @@ pub struct CsvConfig {
     pub names: Vec<String>,
     /// Fields that mean "no value". Surrounding blanks are ignored.
     pub missing: Vec<String>,
+    /// The character around fields that hold delimiters or line ends; `""` when quotes are
+    /// characters like any other.
+    pub quote: String,
+    /// Lines that start with this character are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<char>,
+    /// Lines to leave out before the header.
+    pub skip_rows: usize,
+    /// The decimal mark of numbers: `"."` or `","`.
+    pub decimal: char,
+    /// Whether blanks around fields are left out. Those inside quotes always stay.
+    pub trim: bool,
+    /// How characters are stored, such as `latin-1` or `windows-1252`. A byte-order mark wins;
+    /// UTF-8 when not said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
 }
 
 impl Default for CsvConfig {
     fn default() -> Self {
         Self {
-            delimiter: ',',
+            delimiter: None,
             header: true,
             names: Vec::new(),
             missing: ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
                 .map(String::from)
                 .to_vec(),
+            quote: "\"".into(),
+            comment: None,
+            skip_rows: 0,
+            decimal: '.',
+            trim: true,
+            encoding: None,
         }
     }
 }
@@ -140,6 +215,92 @@ impl CsvConfig {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// `[data.images]`: a table with a column of paths to images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImagesConfig {
+    /// The column that holds the paths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// The folder that the paths start at and do not leave. Default: the table's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+}
+
+impl ImagesConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// `[data.http]`: how an HTTP address is asked for rows in JSON or CSV.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Headers to send; `${NAME}` is an environment variable. They go to no other host.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The environment variable with the token for `Authorization: Bearer …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bearer_env: Option<String>,
+    /// Where the rows stand in a JSON answer, such as `data.items`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// How the rows are spread over several answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pages: Option<Pages>,
+    /// The most answers that are asked for.
+    pub max_pages: usize,
+    /// How often a request is tried again.
+    pub retries: u32,
+    /// Seconds to wait for a connection, for an answer and for each next part of it.
+    pub timeout_s: u64,
+    /// The most that all answers may hold together, in MiB.
+    pub max_mib: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            headers: BTreeMap::new(),
+            bearer_env: None,
+            path: None,
+            pages: None,
+            max_pages: 10_000,
+            retries: 5,
+            timeout_s: 30,
+            max_mib: 1024,
+        }
+    }
+}
+
+impl HttpConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How rows are spread over several answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Pages {
+    /// The header `Link: <…>; rel="next"` names the next one.
+    // Braces, because serde lets unknown keys pass beside a bare name.
+    Link {},
+    /// A parameter of the address counts from 1, until an answer has no rows.
+    Page {
+        /// The parameter's name, such as `page`.
+        parameter: String,
+    },
+    /// A field of the answer says where the next one starts; it is missing or empty at the end.
+    Cursor {
+        /// Where the field stands, such as `meta.next`. It holds a value or a whole address.
+        field: String,
+        /// The parameter of the address that takes the value, such as `cursor`.
+        parameter: String,
+    },
 }
 
 /// `[columns.NAME]`: what is said about one column instead of inferred.
@@ -188,4 +349,31 @@ pub enum Scale {
     Standard,
     /// Leave the number as it is.
     None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_and_no_secret_travels_with_a_model() {
+        let data = DataConfig {
+            source: "https://host/rows?key=hunter2".into(),
+            test: Some("/home/me/test.csv".into()),
+            password_file: Some("/home/me/password".into()),
+            ..DataConfig::default()
+        };
+        let text = serde_json::to_string(&data.without_paths()).unwrap();
+        assert!(text.contains("host/rows") && text.contains("test.csv"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("/home"), "{text}");
+    }
+
+    #[test]
+    fn pages_are_written_as_a_small_table() {
+        let pages = r#"{"by": "cursor", "field": "meta.next", "parameter": "after"}"#;
+        let pages: Pages = serde_json::from_str(pages).unwrap();
+        let (field, parameter) = ("meta.next".into(), "after".into());
+        assert_eq!(pages, Pages::Cursor { field, parameter });
+        assert!(serde_json::from_str::<Pages>(r#"{"by": "link", "x": 1}"#).is_err());
+    }
 }

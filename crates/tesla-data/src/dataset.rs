@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::config::DataConfig;
 use crate::split::{Split, read_rows, split};
@@ -26,7 +26,11 @@ impl Dataset {
             let message = "no data: say `source = \"…\"` in `[data]`";
             return Err(Error::Config(message.into()));
         }
-        let read = |path: &str| Frame::read_all(source::open(&resolve(base, path), &config.csv)?);
+        let read = |path: &str| {
+            let source = source::open_data(path, base, config)?;
+            let schema = source.schema()?;
+            Frame::read(source, &schema, config.memory_bytes())
+        };
         Ok(Self {
             frame: read(&config.source)?,
             valid: config.valid.as_deref().map(read).transpose()?,
@@ -35,7 +39,7 @@ impl Dataset {
                 .split
                 .test_rows
                 .as_deref()
-                .map(|path| read_rows(&resolve(base, path)))
+                .map(|path| read_rows(&base.join(path)))
                 .transpose()?,
         })
     }
@@ -87,7 +91,7 @@ impl Dataset {
     }
 
     /// The rows that have these numbers in the source; numbers of bad rows are left out.
-    fn rows_of(&self, numbers: &[usize]) -> Result<Vec<usize>> {
+    fn rows_of(&self, numbers: &[usize]) -> Result<Vec<u32>> {
         let all = self.frame.len() + self.frame.bad().len();
         if let Some(number) = numbers.iter().find(|number| **number >= all) {
             return Err(Error::Config(format!(
@@ -95,18 +99,10 @@ impl Dataset {
                 all - 1
             )));
         }
-        let row = |number: &usize| self.frame.row_of(*number);
+        let row = |number: &usize| self.frame.row_of(*number).map(|row| row as u32);
         Ok(numbers.iter().filter_map(row).collect())
     }
 }
-
-fn resolve(base: &Path, path: &str) -> PathBuf {
-    match path {
-        "-" => PathBuf::from(path),
-        _ => base.join(path),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,14 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Rows that exceed the memory budget could not be put aside.
+    #[error("cannot write `{}`, where rows beyond `data.memory` are kept: {source}; set TMPDIR to a folder with more space", path.display())]
+    Spill {
+        /// The temporary file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The source holds no rows, or nothing TESLA can read.
     #[error("`{name}` {reason}")]
     Source {

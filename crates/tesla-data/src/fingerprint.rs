@@ -30,6 +30,6 @@ pub(crate) fn hash_files<'a>(files: impl IntoIterator<Item = &'a Path>) -> Resul
     Ok(hex(&all.finalize()))
 }
 
-fn hex(digest: &[u8]) -> String {
+pub(crate) fn hex(digest: &[u8]) -> String {
     digest.iter().map(|b| format!("{b:02x}")).collect()
 }

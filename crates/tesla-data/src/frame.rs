@@ -1,51 +1,53 @@
-//! Rows in memory, as one Arrow record batch.
+//! The rows of a source as Arrow batches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
-use crate::arrow::compute::{cast, concat_batches, take_record_batch};
+use crate::arrow::compute::{cast, filter_record_batch, take_record_batch};
 use crate::arrow::datatypes::{DataType, SchemaRef};
 
 use crate::contract::{Breach, Contract, Need};
 use crate::quarantine::{BadPolicy, BadRow, OnBad};
 use crate::source::Source;
+use crate::table::{MEMORY, Table};
 use crate::{Error, Result};
 
-/// Rows in memory with the source they came from, so that a message can name the line.
+/// The rows of a source, with the way back to it, so that a message can name the line.
 #[derive(Clone)]
 pub struct Frame {
-    rows: RecordBatch,
+    table: Table,
     /// The rows that were set apart, in the source's order.
     bad: Vec<BadRow>,
     source: Arc<dyn Source>,
+    memory: usize,
 }
 
 impl Frame {
-    /// Reads all rows of `source` with the columns of `schema`. Rows that cannot be read are set
-    /// apart in [`Frame::bad`].
+    /// Reads all rows of `source` with the columns of `schema`; what exceeds `memory` bytes goes to
+    /// a temporary file. Rows that cannot be read are set apart in [`Frame::bad`].
     ///
     /// # Errors
     /// When the source fails, or when it has no row at all.
-    pub fn read(source: Box<dyn Source>, schema: &SchemaRef) -> Result<Self> {
-        let mut batches = Vec::new();
+    pub fn read(source: Box<dyn Source>, schema: &SchemaRef, memory: usize) -> Result<Self> {
         let mut bad = Vec::new();
-        for scanned in source.scan(schema)? {
+        let batches = source.scan(schema)?.map(|scanned| {
             let scanned = scanned?;
-            batches.push(scanned.rows);
             bad.extend(scanned.bad);
-        }
-        let rows = concat_batches(schema, &batches)?;
-        if rows.num_rows() == 0 && bad.is_empty() {
+            Ok(scanned.rows)
+        });
+        let table = Table::collect(schema.clone(), batches, memory)?;
+        if table.is_empty() && bad.is_empty() {
             return Err(Error::source(
                 source.name(),
                 "has no rows: expected at least one",
             ));
         }
         Ok(Self {
-            rows,
+            table,
             bad,
             source: source.into(),
+            memory,
         })
     }
 
@@ -55,7 +57,7 @@ impl Frame {
     /// When the columns cannot be inferred or a row cannot be read.
     pub fn read_all(source: Box<dyn Source>) -> Result<Self> {
         let schema = source.schema()?;
-        Self::read(source, &schema)
+        Self::read(source, &schema, MEMORY)
     }
 
     /// The rows that keep the contract, in its columns and types; the others are set apart, or
@@ -64,40 +66,104 @@ impl Frame {
     /// # Errors
     /// When more rows are bad than `policy` allows, or a column of the contract is missing.
     pub fn settle(&self, contract: &Contract, policy: &BadPolicy) -> Result<Self> {
-        let (rows, breaches) = contract.examine(&self.rows, Need::Target)?;
+        let empty = RecordBatch::new_empty(self.schema().clone());
+        let schema = contract.examine(&empty, Need::Target)?.0.schema();
+        let mut start = 0;
+        let mut first: BTreeMap<usize, Breach> = BTreeMap::new();
+        let batches = self.batches()?.map(|batch| {
+            let (rows, breaches) = contract.examine(&batch?, Need::Target)?;
+            let mut keep = vec![true; rows.num_rows()];
+            for breach in breaches {
+                if breach.is_target || policy.on_bad != OnBad::Null {
+                    keep[breach.row] = false;
+                    first.entry(start + breach.row).or_insert(breach);
+                }
+            }
+            start += rows.num_rows();
+            match keep.iter().all(|keep| *keep) {
+                true => Ok(rows),
+                false => Ok(filter_record_batch(&rows, &keep.into())?),
+            }
+        });
         let mut settled = Self {
-            rows,
+            table: Table::collect(schema, batches, self.memory)?,
             bad: self.bad.clone(),
             source: self.source.clone(),
+            memory: self.memory,
         };
-        let mut first: BTreeMap<usize, Breach> = BTreeMap::new();
-        for breach in breaches {
-            if breach.is_target || policy.on_bad != OnBad::Null {
-                first.entry(breach.row).or_insert(breach);
-            }
-        }
         if !first.is_empty() {
             let numbers: Vec<usize> = first.keys().map(|row| self.number(*row)).collect();
             let places = self.source.places(&numbers);
-            let breaches = std::iter::zip(first.values(), std::iter::zip(numbers, places));
+            let breaches = std::iter::zip(first.into_values(), std::iter::zip(numbers, places));
             settled.bad.extend(breaches.map(|(breach, (number, place))| BadRow {
                 place,
                 number,
-                column: Some(breach.column.clone()),
-                value: breach.value.clone(),
-                reason: breach.reason.clone(),
+                column: Some(breach.column),
+                value: breach.value,
+                reason: breach.reason,
             }));
             settled.bad.sort_by_key(|bad| bad.number);
-            let kept: Vec<usize> = (0..self.len()).filter(|r| !first.contains_key(r)).collect();
-            settled.rows = settled.take(&kept)?;
         }
         policy.check(self.name(), &settled.bad, settled.len())?;
         Ok(settled)
     }
 
-    /// The rows.
-    pub fn rows(&self) -> &RecordBatch {
-        &self.rows
+    /// All rows.
+    pub fn all(&self) -> Selection<'_> {
+        Selection {
+            frame: self,
+            rows: None,
+        }
+    }
+
+    /// The given rows (zero-based, ascending).
+    pub fn select(&self, rows: Vec<u32>) -> Selection<'_> {
+        Selection {
+            frame: self,
+            rows: Some(rows),
+        }
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        self.table.schema()
+    }
+
+    /// All rows, batch by batch.
+    ///
+    /// # Errors
+    /// When they stand in a temporary file that cannot be read.
+    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + '_>> {
+        self.table.batches()
+    }
+
+    /// All rows as one batch in memory.
+    ///
+    /// # Errors
+    /// When they do not fit one.
+    pub fn to_batch(&self) -> Result<RecordBatch> {
+        self.table.to_batch()
+    }
+
+    /// Each row's class as its place among the target's categories; `None` when the target is a
+    /// number. The rows must conform.
+    ///
+    /// # Errors
+    /// When the target column is missing.
+    pub fn class_ids(&self, contract: &Contract) -> Result<Option<Vec<u32>>> {
+        let mut ids = Vec::with_capacity(self.len());
+        for batch in self.batches()? {
+            match contract.class_ids(&batch?)? {
+                Some(next) => ids.extend(next),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    /// Bytes of rows that are held in memory; what exceeds them is in a temporary file.
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// The rows that were set apart, in the source's order.
@@ -107,7 +173,7 @@ impl Frame {
 
     /// The number of rows.
     pub fn len(&self) -> usize {
-        self.rows.num_rows()
+        self.table.len()
     }
 
     /// Whether all rows were set apart.
@@ -146,14 +212,55 @@ impl Frame {
     pub fn fingerprint(&self) -> Result<String> {
         self.source.fingerprint()
     }
+}
 
-    /// The given rows (zero-based), in the given order.
+/// Some rows of a frame, in its order.
+pub struct Selection<'a> {
+    frame: &'a Frame,
+    rows: Option<Vec<u32>>,
+}
+
+impl<'a> Selection<'a> {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.as_ref().map_or(self.frame.len(), Vec::len)
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The frame the rows are of.
+    pub fn frame(&self) -> &'a Frame {
+        self.frame
+    }
+
+    /// Where row `row` (zero-based) of the selection stands, for a message.
+    pub fn place(&self, row: usize) -> String {
+        let row = self.rows.as_ref().map_or(row, |rows| rows[row] as usize);
+        self.frame.place(row)
+    }
+
+    /// The rows, batch by batch.
     ///
     /// # Errors
-    /// When Arrow cannot address them.
-    pub fn take(&self, rows: &[usize]) -> Result<RecordBatch> {
-        let rows = UInt32Array::from_iter_values(rows.iter().map(|r| *r as u32));
-        Ok(take_record_batch(&self.rows, &rows)?)
+    /// When they stand in a temporary file that cannot be read.
+    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + '_>> {
+        let batches = self.frame.batches()?;
+        let Some(rows) = &self.rows else {
+            return Ok(batches);
+        };
+        let mut start = 0;
+        let mut rest = rows.as_slice();
+        Ok(Box::new(batches.map(move |batch| {
+            let batch = batch?;
+            let end = start + batch.num_rows() as u32;
+            let (here, after) = rest.split_at(rest.partition_point(|row| *row < end));
+            let at = UInt32Array::from_iter_values(here.iter().map(|row| row - start));
+            (start, rest) = (end, after);
+            Ok(take_record_batch(&batch, &at)?)
+        })))
     }
 }
 

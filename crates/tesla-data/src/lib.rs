@@ -5,7 +5,8 @@
 //! train --Pipeline::fit--> FittedPipeline --samples--> Samples
 //! ```
 //!
-//! * [`source`] opens CSV files, JSON lines, image folders and IDX files and streams them as Arrow.
+//! * [`source`] opens CSV, JSON lines, Parquet, Arrow IPC and IDX files and image folders, and streams
+//!   them as Arrow.
 //! * [`contract`] says what every column is; it is inferred once, stored with the model and
 //!   enforced again on every row that asks for a prediction.
 //! * [`split`] divides rows into train, validation and test with a seed.
@@ -20,6 +21,7 @@ pub mod contract;
 mod dataset;
 mod error;
 mod fingerprint;
+mod floats;
 pub mod frame;
 pub mod prepare;
 pub mod profile;
@@ -28,6 +30,7 @@ pub mod samples;
 pub mod source;
 pub mod split;
 mod suggest;
+mod table;
 
 /// Apache Arrow in the one version this workspace uses, under the paths of the umbrella crate.
 pub mod arrow {
@@ -50,6 +53,7 @@ pub mod arrow {
     pub mod compute {
         pub use arrow_cast::cast;
         pub use arrow_select::concat::concat_batches;
+        pub use arrow_select::filter::filter_record_batch;
         pub use arrow_select::take::take_record_batch;
     }
 }
@@ -59,7 +63,7 @@ pub use dataset::Dataset;
 pub use contract::{ColumnKind, ColumnRule, Contract, Task};
 pub use error::{Error, Result};
 pub use fingerprint::hex_sha256;
-pub use frame::Frame;
+pub use frame::{Frame, Selection};
 pub use prepare::{FittedPipeline, Pipeline};
 pub use profile::{Profile, profile};
 pub use quarantine::{BadPolicy, BadRow, OnBad, Place};

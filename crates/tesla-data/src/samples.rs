@@ -1,5 +1,9 @@
 //! What preparation produces: numbers and pixels, ready to become tensors.
 
+use crate::Result;
+
+pub use crate::floats::Floats;
+
 /// Prepared rows.
 #[derive(Clone, Debug)]
 pub struct Samples {
@@ -14,13 +18,8 @@ pub struct Samples {
 /// What the network sees.
 #[derive(Clone, Debug)]
 pub enum Inputs {
-    /// A table: `[rows, width]`, row-major.
-    Dense {
-        /// Numbers per row.
-        width: usize,
-        /// The numbers.
-        values: Vec<f32>,
-    },
+    /// A table: `[rows, width]`.
+    Dense(Floats),
     /// Pictures of one size.
     Images(ImageSet),
 }
@@ -57,19 +56,22 @@ impl Inputs {
     /// The shape of one row: `[width]`, or `[channels, height, width]`.
     pub fn row_shape(&self) -> Vec<usize> {
         match self {
-            Inputs::Dense { width, .. } => vec![*width],
+            Inputs::Dense(values) => vec![values.width()],
             Inputs::Images(set) => vec![set.channels, set.height, set.width],
         }
     }
 
     /// The given rows as one batch of 32-bit floats, images normalised: `[rows.len(), ..row_shape]`.
-    pub fn gather(&self, rows: &[usize]) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// When rows stand in a temporary file that cannot be read.
+    pub fn gather(&self, rows: &[usize]) -> Result<Vec<f32>> {
         let size = self.row_shape().iter().product();
         let mut batch = Vec::with_capacity(rows.len() * size);
         match self {
-            Inputs::Dense { values, .. } => {
+            Inputs::Dense(values) => {
                 for row in rows {
-                    batch.extend_from_slice(&values[row * size..][..size]);
+                    values.read(*row..row + 1, &mut batch)?;
                 }
             }
             Inputs::Images(set) => {
@@ -83,7 +85,7 @@ impl Inputs {
                 }
             }
         }
-        batch
+        Ok(batch)
     }
 }
 
@@ -97,6 +99,15 @@ impl ImageSet {
 }
 
 impl Target {
+    /// Puts the rows of `next` behind these.
+    pub(crate) fn extend(&mut self, next: Target) {
+        match (self, next) {
+            (Target::Classes(all), Target::Classes(next)) => all.extend(next),
+            (Target::Values(all), Target::Values(next)) => all.extend(next),
+            (all, next) => *all = next,
+        }
+    }
+
     /// The class numbers, when the target is one.
     pub fn classes(&self) -> Option<&[u32]> {
         match self {

@@ -13,11 +13,11 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
     /// The rows that everything is fitted on.
-    pub train: Vec<usize>,
+    pub train: Vec<u32>,
     /// The rows that stop training early and tune.
-    pub valid: Vec<usize>,
+    pub valid: Vec<u32>,
     /// The rows that give the final figures.
-    pub test: Vec<usize>,
+    pub test: Vec<u32>,
 }
 
 /// Divides `rows` rows. `classes` gives each row's class where the target is one. `test_rows` are
@@ -29,7 +29,7 @@ pub fn split(
     config: &SplitConfig,
     rows: usize,
     classes: Option<&[u32]>,
-    test_rows: Option<&[usize]>,
+    test_rows: Option<&[u32]>,
     seed: u64,
 ) -> Result<Split> {
     for (name, share) in [("valid", config.valid), ("test", config.test)] {
@@ -43,6 +43,10 @@ pub fn split(
             "`split.valid` + `split.test` is {}: expected less than 1, so that rows are left to train on",
             config.valid + config.test
         )));
+    }
+    if u32::try_from(rows).is_err() {
+        let message = format!("{rows} rows are more than can be divided: expected at most {}", u32::MAX);
+        return Err(Error::Config(message));
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut parts = Split {
@@ -63,11 +67,11 @@ pub fn split(
             };
             let mut is_test = vec![false; rows];
             for row in listed {
-                if let Some(is_test) = is_test.get_mut(*row) {
+                if let Some(is_test) = is_test.get_mut(*row as usize) {
                     *is_test = true;
                 }
             }
-            let (test, rest): (Vec<usize>, Vec<usize>) = (0..rows).partition(|row| is_test[*row]);
+            let (test, rest): (Vec<u32>, Vec<u32>) = (0..rows as u32).partition(|row| is_test[*row as usize]);
             parts.test = test;
             cut(rest, config.valid, 0.0, &mut rng, &mut parts);
         }
@@ -75,7 +79,7 @@ pub fn split(
             let count = classes.iter().max().map_or(0, |m| *m as usize + 1);
             let mut members = vec![Vec::new(); count];
             for (row, class) in classes.iter().enumerate() {
-                members[*class as usize].push(row);
+                members[*class as usize].push(row as u32);
             }
             for class in members {
                 cut(class, config.valid, config.test, &mut rng, &mut parts);
@@ -86,7 +90,7 @@ pub fn split(
             return Err(Error::Config(message.into()));
         }
         (SplitBy::Random, _) => {
-            let all = (0..rows).collect();
+            let all = (0..rows as u32).collect();
             cut(all, config.valid, config.test, &mut rng, &mut parts);
         }
     }
@@ -119,7 +123,7 @@ pub fn read_rows(path: &Path) -> Result<Vec<usize>> {
 }
 
 /// Shuffles `rows` and deals them out; shares are rounded to whole rows.
-fn cut(mut rows: Vec<usize>, valid: f64, test: f64, rng: &mut ChaCha8Rng, parts: &mut Split) {
+fn cut(mut rows: Vec<u32>, valid: f64, test: f64, rng: &mut ChaCha8Rng, parts: &mut Split) {
     rows.shuffle(rng);
     let share = |share: f64| (rows.len() as f64 * share).round() as usize;
     let test = share(test);
@@ -149,7 +153,7 @@ mod tests {
             if let Ok(parts) = split(&config, classes.len(), Some(&classes), None, seed) {
                 let mut all = [parts.train, parts.valid, parts.test].concat();
                 all.sort_unstable();
-                prop_assert_eq!(all, (0..classes.len()).collect::<Vec<_>>());
+                prop_assert_eq!(all, (0..classes.len() as u32).collect::<Vec<_>>());
             }
         }
     }
@@ -163,7 +167,7 @@ mod tests {
             (parts.train.len(), parts.valid.len(), parts.test.len()),
             (700, 100, 200)
         );
-        assert_eq!(parts.test.iter().filter(|r| classes[**r] == 1).count(), 20);
+        assert_eq!(parts.test.iter().filter(|r| classes[**r as usize] == 1).count(), 20);
         assert_eq!(parts, split(&config, 1000, Some(&classes), None, 7).unwrap());
         assert_ne!(parts, split(&config, 1000, Some(&classes), None, 8).unwrap());
     }

@@ -4,8 +4,6 @@ use serde_json::{Map, Value, json};
 use tesla_core::Predictions;
 use tesla_data::arrow::array::RecordBatch;
 use tesla_data::Contract;
-use tesla_data::contract::Need;
-use tesla_data::source::rows_to_batch;
 
 use crate::error::Failure;
 
@@ -37,18 +35,7 @@ pub(crate) fn parse(body: &[u8], contract: &Contract) -> Result<RecordBatch, Fai
     if rows.is_empty() {
         return Err(expected());
     }
-    // A key that is not there may be misspelt, and must not pass for a missing value.
-    for (i, row) in rows.iter().enumerate() {
-        if let Some(column) = contract.features().find(|c| !row.contains_key(&c.name)) {
-            return Err(Failure::from(tesla_data::Error::MissingColumn {
-                column: column.name.clone(),
-                place: format!("row {} (send `null` for a missing value)", i + 1),
-                valid: row.keys().cloned().collect(),
-            }));
-        }
-    }
-    let place = |row: usize| format!("row {}", row + 1);
-    Ok(rows_to_batch(&rows, &contract.schema(Need::Features), &place)?)
+    Ok(contract.from_json(&rows)?)
 }
 
 /// `{"predictions": [{"prediction": …, "probabilities": {…}}]}`.

@@ -105,18 +105,12 @@ impl TrainConfig {
 }
 
 impl Config {
-    /// The configuration as a bundle carries it: sources by name, without directories.
+    /// The configuration as a bundle carries it: sources by name, without directories or secrets.
     pub(crate) fn without_paths(&self) -> serde_json::Value {
-        let name = |path: &str| {
-            let name = std::path::Path::new(path).file_name();
-            name.map_or(path.to_string(), |n| n.to_string_lossy().into_owned())
+        let config = Self {
+            data: self.data.without_paths(),
+            ..self.clone()
         };
-        let mut config = self.clone();
-        let data = &mut config.data;
-        data.source = name(&data.source);
-        for path in [&mut data.test, &mut data.valid, &mut data.split.test_rows] {
-            *path = path.as_deref().map(name);
-        }
         serde_json::to_value(config).expect("the configuration serialises")
     }
 }

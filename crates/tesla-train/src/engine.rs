@@ -52,7 +52,7 @@ pub(crate) fn fit(
         order.shuffle(&mut rng);
         let mut sum = LossSum::default();
         for (step, rows) in order.chunks(config.batch_size).enumerate() {
-            let output = network.forward(Batch::gather(&train.inputs, rows, &device));
+            let output = network.forward(Batch::gather(&train.inputs, rows, &device)?);
             let loss = goal.loss(output, &train.target, rows, &device);
             sum.add(loss.clone().inner(), rows.len());
             if first_loss.is_none() {
@@ -204,7 +204,7 @@ impl Goal {
         let mut losses = LossSum::default();
         let mut hits = LossSum::default();
         for rows in order.chunks(VALID_ROWS) {
-            let output = network.forward(Batch::gather(&samples.inputs, rows, device));
+            let output = network.forward(Batch::gather(&samples.inputs, rows, device)?);
             let loss = self.loss(output.clone(), &samples.target, rows, device);
             losses.add(loss, rows.len());
             if let Goal::Classes = self {

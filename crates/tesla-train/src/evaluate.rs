@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use tesla_core::{Predictions, Predictor};
-use tesla_data::arrow::array::RecordBatch;
 use tesla_data::contract::Need;
 use tesla_data::prepare::FittedTarget;
-use tesla_data::{Target, Task};
+use tesla_data::{Selection, Target, Task};
 
 use crate::metrics::{self, Classification, Regression};
 use crate::{Error, Result};
@@ -32,44 +31,51 @@ pub enum Metrics {
     Regression(Regression),
 }
 
-/// Evaluates a model on raw rows that carry the target. `place` names a row for a message.
+/// Evaluates a model on raw rows that carry the target, batch by batch.
 ///
 /// # Errors
 /// When the rows break the contract, a class is unknown to the model, or there is no row.
-pub fn evaluate(
-    predictor: &Predictor,
-    rows: &RecordBatch,
-    place: &(dyn Fn(usize) -> String + Sync),
-) -> Result<Report> {
-    if rows.num_rows() == 0 {
+pub fn evaluate(predictor: &Predictor, rows: &Selection<'_>) -> Result<Report> {
+    let bundle = predictor.bundle();
+    let mut classes: Vec<u32> = Vec::new();
+    let mut values: Vec<f64> = Vec::new();
+    // Probabilities of each class, or the predicted number.
+    let mut predicted: Vec<f64> = Vec::new();
+    let mut count = 0;
+    for batch in rows.batches()? {
+        let batch = batch?;
+        let place = |row: usize| rows.place(count + row);
+        let conformed = bundle.contract.conform(&batch, Need::Target, &place)?;
+        match bundle.pipeline.target_values(&conformed)? {
+            Target::Classes(truth) => classes.extend(truth),
+            Target::Values(truth) => values.extend(truth),
+            Target::Absent => unreachable!("`Need::Target` asks for the column"),
+        }
+        predicted.extend(match predictor.predict_at(&batch, &place)? {
+            Predictions::Classes { probabilities, .. } => probabilities,
+            Predictions::Values(values) => values,
+        });
+        count += batch.num_rows();
+    }
+    if count == 0 {
         return Err(Error::Config("there is no row to evaluate on".into()));
     }
-    let bundle = predictor.bundle();
-    let target = bundle.pipeline.target_values(&bundle.contract.conform(rows, Need::Target, place)?)?;
-    let predictions = predictor.predict_at(rows, place)?;
-    let (metrics, baseline) = match (&bundle.pipeline.target, &predictions, &target) {
-        (
-            FittedTarget::Classes { labels, .. },
-            Predictions::Classes { probabilities, .. },
-            Target::Classes(truth),
-        ) => {
-            let metrics = metrics::classification(labels, truth, probabilities);
+    let (metrics, baseline) = match &bundle.pipeline.target {
+        FittedTarget::Classes { labels, .. } => {
+            let metrics = metrics::classification(labels, &classes, &predicted);
             let largest = metrics.classes.iter().map(|c| c.support).max();
-            let baseline = largest.unwrap_or(0) as f64 / truth.len() as f64;
+            let baseline = largest.unwrap_or(0) as f64 / count as f64;
             (Metrics::Classification(metrics), baseline)
         }
-        (_, Predictions::Values(values), Target::Values(truth)) => {
-            let mean = truth.iter().sum::<f64>() / truth.len() as f64;
-            let baseline = metrics::regression(truth, &vec![mean; truth.len()]).rmse;
-            (
-                Metrics::Regression(metrics::regression(truth, values)),
-                baseline,
-            )
+        FittedTarget::Value { .. } => {
+            let mean = values.iter().sum::<f64>() / count as f64;
+            let baseline = metrics::regression(&values, &vec![mean; count]).rmse;
+            let metrics = metrics::regression(&values, &predicted);
+            (Metrics::Regression(metrics), baseline)
         }
-        _ => unreachable!("the predictor's task is its target's"),
     };
     Ok(Report {
-        rows: rows.num_rows(),
+        rows: count,
         metrics,
         baseline,
     })

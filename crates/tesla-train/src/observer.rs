@@ -75,6 +75,8 @@ pub enum Event {
     Solved {
         /// Passes over the rows.
         passes: usize,
+        /// Whether the optimum was found; if not, the weights are the best of the last pass.
+        converged: bool,
     },
 }
 

@@ -1,9 +1,8 @@
 use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
-use tesla_data::arrow::array::RecordBatch;
-use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Samples};
+use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Selection};
 
-use crate::{Config, Event, Observer, Report, Result, engine, evaluate, solve};
+use crate::{Config, Event, Observer, Report, Result, TrainConfig, engine, evaluate, solve};
 
 /// What a training run produced.
 #[derive(Debug)]
@@ -56,20 +55,16 @@ pub fn train(
     let frame = &data.frame;
 
     // Which rows teach, which tune, which judge.
-    let classes = contract.class_ids(frame.rows())?;
+    let classes = frame.class_ids(&contract)?;
     let split = data.split(&config.data, classes.as_deref(), seed)?;
-    let train = Part::of(frame, split.train)?;
-    let valid = Part::apart(data.valid.as_ref(), frame, split.valid)?;
-    let test = Part::apart(data.test.as_ref(), frame, split.test)?;
+    let train = frame.select(split.train);
+    let valid = part(&data.valid, frame, split.valid);
+    let test = part(&data.test, frame, split.test);
 
     // What preparation learns from the training rows, and what it makes of them.
-    let pipeline = Pipeline::new(&contract, &config.columns)?
-        .fit(&train.rows, &|row| train.place(row))?;
-    let samples = |part: &Part| -> Result<Samples> {
-        Ok(pipeline.samples(&part.rows, &|row| part.place(row))?)
-    };
-    let train_samples = samples(&train)?;
-    let valid_samples = valid.as_ref().map(samples).transpose()?;
+    let pipeline = Pipeline::new(&contract, &config.columns)?.fit(&train)?;
+    let train_samples = pipeline.collect(&train)?;
+    let valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
 
     // The network.
     let signature = Signature {
@@ -80,7 +75,7 @@ pub fn train(
     let model = config.model.clone().unwrap_or_else(|| default_model(&signature));
     let network = model.init(&signature, seed, device)?;
     let rows = [Some(&train), valid.as_ref(), test.as_ref()]
-        .map(|part| part.map_or(0, |part| part.rows.num_rows()));
+        .map(|part| part.map_or(0, Selection::len));
 
     // Its weights.
     let exact = solve::is_exact(&model);
@@ -93,7 +88,7 @@ pub fn train(
         epochs: if exact { 0 } else { config.train.epochs },
     });
     let fitted: Fitted = match exact {
-        true => solve::solve(&model, &pipeline, &train.rows, &train_samples, device, observer)?,
+        true => solve::solve(&model, &pipeline, &train, &train_samples, device, observer)?,
         false => engine::fit(
             network,
             &config.train,
@@ -108,6 +103,11 @@ pub fn train(
     // The sealed model, and its figures through the one door every prediction takes.
     let resolved = Config {
         model: Some(model.clone()),
+        // `auto` and the device it found give one model.
+        train: TrainConfig {
+            device: device.name().into(),
+            ..config.train.clone()
+        },
         ..config.clone()
     };
     let provenance = Provenance {
@@ -128,7 +128,7 @@ pub fn train(
         provenance,
     )?;
     let predictor = bundle.clone().predictor(device)?;
-    let report = |part: &Part| evaluate(&predictor, &part.rows, &|row| part.place(row));
+    let report = |rows: &Selection<'_>| evaluate(&predictor, rows);
     let valid = valid.as_ref().map(report).transpose()?;
     let test = test.as_ref().map(report).transpose()?;
     bundle.report = json!({ "valid": valid, "test": test, "training": fitted.history });
@@ -155,37 +155,11 @@ fn default_model(signature: &Signature) -> ModelConfig {
     }
 }
 
-/// The rows of one part, with the way back to their source.
-struct Part<'a> {
-    rows: RecordBatch,
-    frame: &'a Frame,
-    at: Option<Vec<usize>>,
-}
-
-impl<'a> Part<'a> {
-    /// The given rows of `frame`.
-    fn of(frame: &'a Frame, at: Vec<usize>) -> Result<Self> {
-        Ok(Self {
-            rows: frame.take(&at)?,
-            frame,
-            at: Some(at),
-        })
-    }
-
-    /// A source of its own where there is one, else the given rows of `frame`; `None` of nothing.
-    fn apart(own: Option<&'a Frame>, frame: &'a Frame, at: Vec<usize>) -> Result<Option<Self>> {
-        match own {
-            Some(frame) => Ok(Some(Self {
-                rows: frame.rows().clone(),
-                frame,
-                at: None,
-            })),
-            None if at.is_empty() => Ok(None),
-            None => Self::of(frame, at).map(Some),
-        }
-    }
-
-    fn place(&self, row: usize) -> String {
-        self.frame.place(self.at.as_ref().map_or(row, |at| at[row]))
+/// A source of its own where there is one, else the given rows of `frame`; `None` of nothing.
+fn part<'a>(own: &'a Option<Frame>, frame: &'a Frame, rows: Vec<u32>) -> Option<Selection<'a>> {
+    match own {
+        Some(own) => Some(own.all()),
+        None if rows.is_empty() => None,
+        None => Some(frame.select(rows)),
     }
 }

@@ -138,7 +138,7 @@ pub mod evaluate {
         let frame = data
             .frame
             .settle(&model.bundle().contract, &BadPolicy::default())?;
-        tesla_train::evaluate(model.predictor(), frame.rows(), &|row| frame.place(row))
+        tesla_train::evaluate(model.predictor(), &frame.all())
     }
 }
 

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough, such as `| head`.
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", commands::sentence(&error));
             ExitCode::from(commands::exit_code(&error))
         }
     }

@@ -3,8 +3,6 @@ use std::path::Path;
 use serde_json::Value;
 use tesla_core::{Bundle, Device, DeviceChoice, Predictions, Predictor};
 use tesla_data::arrow::array::RecordBatch;
-use tesla_data::contract::Need;
-use tesla_data::source::rows_to_batch;
 
 use crate::{Report, Result};
 
@@ -65,10 +63,7 @@ impl Model {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let schema = self.predictor.bundle().contract.schema(Need::Features);
-        self.predict(&rows_to_batch(&rows, &schema, &|row| {
-            format!("row {}", row + 1)
-        })?)
+        self.predict(&self.predictor.bundle().contract.from_json(&rows)?)
     }
 
     /// The sealed model behind it.

@@ -121,7 +121,17 @@ impl Progress {
             Event::StoppedEarly { best_epoch } => self.print(&format!(
                 "stopped early: the validation loss was best in epoch {best_epoch}, whose weights are kept"
             )),
-            Event::Solved { passes } => self.print(&format!("solved in {passes} passes over the rows")),
+            Event::Solved {
+                passes: 1,
+                converged: true,
+            } => self.print("solved in one pass over the rows"),
+            Event::Solved {
+                passes,
+                converged: true,
+            } => self.print(&format!("solved in {passes} passes over the rows")),
+            Event::Solved { passes, .. } => self.print(&format!(
+                "warning: not solved after {passes} passes over the rows: lower `c` in `[model]`, or drop columns that tell the classes apart alone"
+            )),
             _ => {}
         }
     }

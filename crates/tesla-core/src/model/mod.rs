@@ -241,9 +241,12 @@ impl Network {
 
 impl Batch {
     /// The given rows of `inputs` on `device`.
-    pub fn gather(inputs: &Inputs, rows: &[usize], device: &burn::tensor::Device) -> Self {
-        let values = inputs.gather(rows);
-        match inputs.row_shape()[..] {
+    ///
+    /// # Errors
+    /// When they stand in a temporary file that cannot be read.
+    pub fn gather(inputs: &Inputs, rows: &[usize], device: &burn::tensor::Device) -> Result<Self> {
+        let values = inputs.gather(rows)?;
+        Ok(match inputs.row_shape()[..] {
             [c, h, w] => {
                 let data = TensorData::new(values, [rows.len(), c, h, w]);
                 Batch::Images(Tensor::from_data(data, device))
@@ -253,7 +256,7 @@ impl Batch {
                 let data = TensorData::new(values, [rows.len(), width]);
                 Batch::Dense(Tensor::from_data(data, device))
             }
-        }
+        })
     }
 
     fn flat(self) -> Tensor<2> {

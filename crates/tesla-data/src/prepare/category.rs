@@ -20,29 +20,58 @@ pub struct FittedCategory {
     pub missing: Option<usize>,
 }
 
-impl FittedCategory {
-    pub(super) fn fit(name: &str, values: &ArrayRef, impute: Option<Impute>) -> Result<Self> {
-        let values = downcast::<StringArray>(values)?;
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for value in values.iter().flatten() {
-            *counts.entry(value).or_default() += 1;
+/// What is known of a category after some batches.
+pub(super) struct CategoryFit {
+    name: String,
+    impute: Option<Impute>,
+    counts: BTreeMap<String, usize>,
+    missing: usize,
+}
+
+impl CategoryFit {
+    pub(super) fn new(name: &str, impute: Option<Impute>) -> Self {
+        Self {
+            name: name.to_string(),
+            impute,
+            counts: BTreeMap::new(),
+            missing: 0,
         }
-        let missing = match impute {
+    }
+
+    pub(super) fn update(&mut self, values: &ArrayRef) -> Result<()> {
+        let values = downcast::<StringArray>(values)?;
+        self.missing += values.null_count();
+        for value in values.iter().flatten() {
+            match self.counts.get_mut(value) {
+                Some(count) => *count += 1,
+                None => {
+                    self.counts.insert(value.to_string(), 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> FittedCategory {
+        let counts = self.counts;
+        let missing = match self.impute {
             // The first of the most frequent levels, as scikit-learn has it.
             Some(Impute::Mode) => counts
                 .values()
                 .enumerate()
                 .max_by_key(|(i, count)| (**count, std::cmp::Reverse(*i)))
                 .map(|(i, _)| i),
-            _ => (values.null_count() > 0).then_some(counts.len()),
+            _ => (self.missing > 0).then_some(counts.len()),
         };
-        Ok(Self {
-            name: name.to_string(),
-            levels: counts.into_keys().map(String::from).collect(),
+        FittedCategory {
+            name: self.name,
+            levels: counts.into_keys().collect(),
             missing,
-        })
+        }
     }
+}
 
+impl FittedCategory {
     pub(super) fn transform(
         &self,
         values: &ArrayRef,
@@ -95,13 +124,18 @@ mod tests {
     #[test]
     fn one_place_per_level_and_none_for_a_stranger() {
         let train: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), Some("a"), None, Some("b")]));
-        let own = FittedCategory::fit("c", &train, None).unwrap();
+        let fit = |impute| {
+            let mut fit = CategoryFit::new("c", impute);
+            fit.update(&train).unwrap();
+            fit.finish()
+        };
+        let own = fit(None);
         assert_eq!(own.names(), ["c=a", "c=b", "c=(missing)"]);
         assert_eq!(
             encode(&own, vec![Some("b"), None, Some("z")]),
             [0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
         );
-        let mode = FittedCategory::fit("c", &train, Some(Impute::Mode)).unwrap();
+        let mode = fit(Some(Impute::Mode));
         assert_eq!(encode(&mode, vec![None]), [0.0, 1.0]);
     }
 }

@@ -38,19 +38,78 @@ const MAX_BYTES: u64 = 512 << 20;
 
 type Place<'a> = &'a (dyn Fn(usize) -> String + Sync);
 
-impl FittedImage {
-    pub(super) fn fit(
-        field: &Field,
-        values: &ArrayRef,
-        config: &ColumnConfig,
-        place: Place<'_>,
-    ) -> Result<Self> {
-        let name = field.name().clone();
-        let images = downcast::<LargeBinaryArray>(values)?;
-        if images.is_empty() {
-            return Err(Error::Config(format!("column `{name}` has no images to learn from")));
+/// What is known of an image column after some batches.
+pub(super) struct ImageFit {
+    name: String,
+    config: ColumnConfig,
+    /// Size and channels, known from the first image on.
+    image: Option<FittedImage>,
+    images: usize,
+    /// Sum and sum of squares of each channel: integers, so that any order of images gives the
+    /// same.
+    sums: Vec<(u64, u64)>,
+}
+
+impl ImageFit {
+    pub(super) fn new(name: &str, config: &ColumnConfig) -> Self {
+        Self {
+            name: name.to_string(),
+            config: config.clone(),
+            image: None,
+            images: 0,
+            sums: Vec::new(),
         }
-        let first = decode(field, images.value(0), || place(0))?;
+    }
+
+    pub(super) fn update(&mut self, field: &Field, values: &ArrayRef, place: Place<'_>) -> Result<()> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let image = match &mut self.image {
+            Some(image) => image,
+            none => {
+                let first = downcast::<LargeBinaryArray>(values)?.value(0);
+                let first = decode(field, first, || place(0))?;
+                none.insert(FittedImage::unscaled(&self.name, &self.config, &first)?)
+            }
+        };
+        let set = image.transform(field, values, place)?;
+        self.sums.resize(set.channels, (0, 0));
+        for image in set.pixels.chunks_exact(set.channels * set.height * set.width) {
+            let planes = image.chunks_exact(set.height * set.width);
+            for (plane, (sum, squares)) in planes.zip(&mut self.sums) {
+                for pixel in plane.iter().map(|p| u64::from(*p)) {
+                    *sum += pixel;
+                    *squares += pixel * pixel;
+                }
+            }
+        }
+        self.images += values.len();
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<FittedImage> {
+        let Some(mut image) = self.image else {
+            let message = format!("column `{}` has no images to learn from", self.name);
+            return Err(Error::Config(message));
+        };
+        let n = self.images as f64 * f64::from(image.height) * f64::from(image.width);
+        for (channel, (sum, squares)) in self.sums.into_iter().enumerate() {
+            let mean = sum as f64 / n;
+            let variance = (squares as f64 / n - mean * mean).max(0.0);
+            image.mean[channel] = (mean / 255.0) as f32;
+            image.std[channel] = match variance > 0.0 {
+                true => (variance.sqrt() / 255.0) as f32,
+                false => 1.0,
+            };
+        }
+        Ok(image)
+    }
+}
+
+impl FittedImage {
+    /// Size and channels as configured or as the first image has them; no statistics yet.
+    fn unscaled(name: &str, config: &ColumnConfig, first: &DynamicImage) -> Result<Self> {
         let [height, width] = config.size.unwrap_or([first.height(), first.width()]);
         let channels = config.channels.unwrap_or(match first.color().has_color() {
             true => 3,
@@ -64,37 +123,14 @@ impl FittedImage {
             let message = format!("column `{name}`: `size` is [{height}, {width}]: expected 1 to {MAX_SIDE} pixels");
             return Err(Error::Config(message));
         }
-        let mut fitted = Self {
-            name,
+        Ok(Self {
+            name: name.to_string(),
             height,
             width,
             channels,
             mean: vec![0.0; channels as usize],
             std: vec![1.0; channels as usize],
-        };
-        let set = fitted.transform(field, values, place)?;
-        let area = set.height * set.width;
-        for channel in 0..channels as usize {
-            // Integers, so that the statistic is exact and any order of images gives the same.
-            let (sum, squares) = set
-                .pixels
-                .chunks_exact(area)
-                .skip(channel)
-                .step_by(channels as usize)
-                .flatten()
-                .fold((0u64, 0u64), |(s, q), p| {
-                    (s + u64::from(*p), q + u64::from(*p) * u64::from(*p))
-                });
-            let n = (images.len() * area) as f64;
-            let mean = sum as f64 / n;
-            let variance = (squares as f64 / n - mean * mean).max(0.0);
-            fitted.mean[channel] = (mean / 255.0) as f32;
-            fitted.std[channel] = match variance > 0.0 {
-                true => (variance.sqrt() / 255.0) as f32,
-                false => 1.0,
-            };
-        }
-        Ok(fitted)
+        })
     }
 
     /// Decodes in parallel; the order of rows is kept.
@@ -149,23 +185,26 @@ impl FittedImage {
     }
 }
 
+/// An image file's picture, or why it has none.
+pub(crate) fn decode_file(bytes: &[u8]) -> Result<DynamicImage, String> {
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| format!("the image cannot be read: {e}"))?;
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_BYTES);
+    reader.limits(limits);
+    reader
+        .decode()
+        .map_err(|e| format!("the image cannot be decoded: {e}"))
+}
+
 /// The image behind `bytes`: raw pixels or an image file, as the field's metadata says.
 fn decode(field: &Field, bytes: &[u8], place: impl Fn() -> String) -> Result<DynamicImage> {
     let bad = |reason: String| Error::value(place(), field.name(), reason);
     match field.metadata().get(IMAGE_KEY).map(String::as_str) {
-        None | Some("encoded") => {
-            let mut reader = ImageReader::new(Cursor::new(bytes))
-                .with_guessed_format()
-                .map_err(|e| bad(format!("the image cannot be read: {e}")))?;
-            let mut limits = Limits::default();
-            limits.max_image_width = Some(MAX_SIDE);
-            limits.max_image_height = Some(MAX_SIDE);
-            limits.max_alloc = Some(MAX_BYTES);
-            reader.limits(limits);
-            reader
-                .decode()
-                .map_err(|e| bad(format!("the image cannot be decoded: {e}")))
-        }
+        None | Some("encoded") => decode_file(bytes).map_err(bad),
         Some(layout) => {
             let dims: Vec<u32> = layout.split('x').flat_map(str::parse).collect();
             let image = match dims[..] {

@@ -12,12 +12,18 @@ use crate::arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ColumnConfigs, Impute};
-use crate::contract::{ColumnKind, Contract, Need, Role, column};
-use crate::samples::{Inputs, Samples, Target};
-use crate::{Error, Result};
+use crate::contract::{ColumnKind, ColumnRule, Contract, Need, Role, column};
+use crate::floats::FloatsBuilder;
+use crate::samples::{Floats, ImageSet, Inputs, Samples, Target};
+use crate::{Error, Result, Selection};
+use category::CategoryFit;
+use image::ImageFit;
+use numeric::NumericFit;
+use target::TargetFit;
 
 pub use category::FittedCategory;
 pub use image::FittedImage;
+pub(crate) use image::decode_file;
 pub use numeric::FittedNumeric;
 pub use target::FittedTarget;
 
@@ -65,58 +71,87 @@ impl<'a> Pipeline<'a> {
         Ok(Self { contract, columns })
     }
 
-    /// Learns from the training rows.
+    /// Learns from the training rows, in one pass. The result does not depend on how the rows come
+    /// in batches.
     ///
     /// # Errors
     /// When the rows break the contract, or an image cannot be decoded.
-    pub fn fit(&self, train: &RecordBatch, place: &(dyn Fn(usize) -> String + Sync)) -> Result<FittedPipeline> {
-        let rows = self.contract.conform(train, Need::Target, place)?;
-        let mut features = Vec::new();
-        let mut fitted_target = None;
-        for (rule, values) in std::iter::zip(
-            self.contract.columns.iter().filter(|c| c.role != Role::Unused),
-            rows.columns(),
-        ) {
-            if rule.role == Role::Target {
-                fitted_target = Some(FittedTarget::fit(self.contract.task, rule, values)?);
-                continue;
+    pub fn fit(&self, train: &Selection<'_>) -> Result<FittedPipeline> {
+        let used = || self.contract.columns.iter().filter(|c| c.role != Role::Unused);
+        let mut fits = used().map(|rule| self.column(rule)).collect::<Result<Vec<_>>>()?;
+        let mut start = 0;
+        for batch in train.batches()? {
+            let place = |row: usize| train.place(start + row);
+            let rows = self.contract.conform(&batch?, Need::Target, &place)?;
+            let schema = rows.schema();
+            let columns = std::iter::zip(schema.fields(), rows.columns());
+            for (fit, (field, values)) in std::iter::zip(&mut fits, columns) {
+                match fit {
+                    Fit::Numeric(fit) => fit.update(values)?,
+                    Fit::Category(fit) => fit.update(values)?,
+                    Fit::Image(fit) => fit.update(field, values, &place)?,
+                    Fit::Target(fit) => fit.update(values)?,
+                }
             }
-            let config = self.columns.get(&rule.name).cloned().unwrap_or_default();
-            let invalid = |valid: &str| {
-                Error::Config(format!(
-                    "column `{}`: this `impute` does not apply to its kind: expected {valid}",
-                    rule.name
-                ))
-            };
-            features.push(match rule.kind {
-                ColumnKind::Numeric => {
-                    if !matches!(config.impute, None | Some(Impute::Mean | Impute::Median)) {
-                        return Err(invalid("`mean` or `median`"));
-                    }
-                    FittedColumn::Numeric(FittedNumeric::fit(&rule.name, values, &config)?)
-                }
-                ColumnKind::Category => {
-                    if !matches!(config.impute, None | Some(Impute::Mode | Impute::Missing)) {
-                        return Err(invalid("`mode` or `missing`"));
-                    }
-                    FittedColumn::Category(FittedCategory::fit(&rule.name, values, config.impute)?)
-                }
-                ColumnKind::Image => {
-                    let field = rows.schema().field_with_name(&rule.name)?.clone();
-                    FittedColumn::Image(FittedImage::fit(&field, values, &config, place)?)
-                }
-                ColumnKind::Text => {
-                    return Err(Error::Config(format!(
-                        "column `{}` holds free text, which no model takes yet: drop it or say `kind = \"category\"`",
-                        rule.name
-                    )));
-                }
-            });
+            start += rows.num_rows();
         }
-        let target = fitted_target
-            .ok_or_else(|| Error::Config("the contract has no target column".into()))?;
-        Ok(FittedPipeline { features, target })
+        let mut features = Vec::new();
+        let mut target = None;
+        for fit in fits {
+            match fit {
+                Fit::Numeric(fit) => features.push(FittedColumn::Numeric(fit.finish())),
+                Fit::Category(fit) => features.push(FittedColumn::Category(fit.finish())),
+                Fit::Image(fit) => features.push(FittedColumn::Image(fit.finish()?)),
+                Fit::Target(fit) => target = Some(fit.finish()?),
+            }
+        }
+        let none = || Error::Config("the contract has no target column".into());
+        Ok(FittedPipeline {
+            features,
+            target: target.ok_or_else(none)?,
+        })
     }
+
+    /// How one column is learned from.
+    fn column(&self, rule: &ColumnRule) -> Result<Fit> {
+        if rule.role == Role::Target {
+            return Ok(Fit::Target(TargetFit::new(self.contract.task, rule)));
+        }
+        let config = self.columns.get(&rule.name).cloned().unwrap_or_default();
+        let invalid = |valid: &str| {
+            Error::Config(format!(
+                "column `{}`: this `impute` does not apply to its kind: expected {valid}",
+                rule.name
+            ))
+        };
+        match rule.kind {
+            ColumnKind::Numeric => match config.impute {
+                None | Some(Impute::Mean | Impute::Median) => {
+                    Ok(Fit::Numeric(NumericFit::new(&rule.name, &config)))
+                }
+                _ => Err(invalid("`mean` or `median`")),
+            },
+            ColumnKind::Category => match config.impute {
+                None | Some(Impute::Mode | Impute::Missing) => {
+                    Ok(Fit::Category(CategoryFit::new(&rule.name, config.impute)))
+                }
+                _ => Err(invalid("`mode` or `missing`")),
+            },
+            ColumnKind::Image => Ok(Fit::Image(ImageFit::new(&rule.name, &config))),
+            ColumnKind::Text => Err(Error::Config(format!(
+                "column `{}` holds free text, which no model takes yet: drop it or say `kind = \"category\"`",
+                rule.name
+            ))),
+        }
+    }
+}
+
+/// A column on its way to being fitted.
+enum Fit {
+    Numeric(NumericFit),
+    Category(CategoryFit),
+    Image(ImageFit),
+    Target(TargetFit),
 }
 
 impl FittedPipeline {
@@ -134,15 +169,52 @@ impl FittedPipeline {
                 let (at, field) = column(rows, &image.name)?;
                 Inputs::Images(image.transform(field, rows.column(at), place)?)
             }
-            _ => Inputs::Dense {
-                width: self.width(),
-                values: self.matrix(rows)?.into_iter().map(|v| v as f32).collect(),
-            },
+            _ => {
+                let values = self.matrix(rows)?.into_iter().map(|v| v as f32).collect();
+                Inputs::Dense(Floats::new(self.width(), values))
+            }
         };
         Ok(Samples {
             len: rows.num_rows(),
             inputs,
             target: self.target_values(rows)?,
+        })
+    }
+
+    /// All rows of a selection that conforms to the contract; tables that exceed the frame's memory
+    /// go to a temporary file.
+    ///
+    /// # Errors
+    /// As [`FittedPipeline::samples`].
+    pub fn collect(&self, rows: &Selection<'_>) -> Result<Samples> {
+        let mut dense = FloatsBuilder::new(self.width(), rows.frame().memory());
+        let mut images: Option<ImageSet> = None;
+        let mut target = Target::Absent;
+        let mut start = 0;
+        for batch in rows.batches()? {
+            let batch = batch?;
+            let place = |row: usize| rows.place(start + row);
+            match self.features.as_slice() {
+                [FittedColumn::Image(image)] => {
+                    let (at, field) = column(&batch, &image.name)?;
+                    let set = image.transform(field, batch.column(at), &place)?;
+                    match &mut images {
+                        Some(images) => images.pixels.extend(set.pixels),
+                        None => images = Some(set),
+                    }
+                }
+                _ => dense.extend(self.matrix(&batch)?.into_iter().map(|v| v as f32))?,
+            }
+            target.extend(self.target_values(&batch)?);
+            start += batch.num_rows();
+        }
+        Ok(Samples {
+            len: start,
+            inputs: match images {
+                Some(images) => Inputs::Images(images),
+                None => Inputs::Dense(dense.finish()?),
+            },
+            target,
         })
     }
 

@@ -19,30 +19,58 @@ pub struct FittedNumeric {
     pub scale: f64,
 }
 
-impl FittedNumeric {
-    pub(super) fn fit(name: &str, values: &ArrayRef, config: &ColumnConfig) -> Result<Self> {
+/// What is known of a numeric column after some batches.
+pub(super) struct NumericFit {
+    name: String,
+    scale: Scale,
+    moments: Moments,
+    missing: usize,
+    /// Every value, where the median is asked for: it has no smaller exact summary.
+    values: Option<Vec<f64>>,
+}
+
+impl NumericFit {
+    pub(super) fn new(name: &str, config: &ColumnConfig) -> Self {
+        Self {
+            name: name.to_string(),
+            scale: config.scale.unwrap_or(Scale::Standard),
+            moments: Moments::default(),
+            missing: 0,
+            values: (config.impute == Some(Impute::Median)).then(Vec::new),
+        }
+    }
+
+    pub(super) fn update(&mut self, values: &ArrayRef) -> Result<()> {
         let values = downcast::<Float64Array>(values)?;
-        let mut moments = Moments::default();
-        values.iter().flatten().for_each(|v| moments.add(v));
-        let mean = moments.mean();
-        let fill = match config.impute {
-            Some(Impute::Median) => median(values),
-            _ => mean,
+        values.iter().flatten().for_each(|v| self.moments.add(v));
+        self.missing += values.null_count();
+        if let Some(all) = &mut self.values {
+            all.extend(values.iter().flatten());
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> FittedNumeric {
+        let fill = match self.values {
+            Some(values) => median(values),
+            None => self.moments.mean(),
         };
         // The scaler sees the column after imputation, as it does in a scikit-learn pipeline.
-        (0..values.null_count()).for_each(|_| moments.add(fill));
-        let (mean, scale) = match config.scale.unwrap_or(Scale::Standard) {
-            Scale::Standard => (moments.mean(), moments.scale()),
+        (0..self.missing).for_each(|_| self.moments.add(fill));
+        let (mean, scale) = match self.scale {
+            Scale::Standard => (self.moments.mean(), self.moments.scale()),
             Scale::None => (0.0, 1.0),
         };
-        Ok(Self {
-            name: name.to_string(),
+        FittedNumeric {
+            name: self.name,
             fill,
             mean,
             scale,
-        })
+        }
     }
+}
 
+impl FittedNumeric {
     /// Writes the column into place `at` of each row of `out`.
     pub(super) fn transform(
         &self,
@@ -112,8 +140,7 @@ impl Moments {
     }
 }
 
-fn median(values: &Float64Array) -> f64 {
-    let mut sorted: Vec<f64> = values.iter().flatten().collect();
+fn median(mut sorted: Vec<f64>) -> f64 {
     sorted.sort_unstable_by(f64::total_cmp);
     match sorted.len() {
         0 => 0.0,
@@ -129,8 +156,13 @@ mod tests {
     use super::*;
 
     fn fit(values: &[Option<f64>], config: ColumnConfig) -> FittedNumeric {
-        let values: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
-        FittedNumeric::fit("x", &values, &config).unwrap()
+        // Row by row: a statistic does not depend on how rows come in batches.
+        let mut fit = NumericFit::new("x", &config);
+        for value in values {
+            let value: ArrayRef = Arc::new(Float64Array::from(vec![*value]));
+            fit.update(&value).unwrap();
+        }
+        fit.finish()
     }
 
     #[test]

@@ -29,14 +29,52 @@ pub enum FittedTarget {
     },
 }
 
-impl FittedTarget {
-    pub(super) fn fit(task: Task, rule: &ColumnRule, values: &ArrayRef) -> Result<Self> {
-        let name = rule.name.clone();
-        match task {
+/// What is known of the target after some batches.
+pub(super) struct TargetFit {
+    task: Task,
+    name: String,
+    labels: Vec<String>,
+    /// The first class seen, and whether there was another.
+    classes: (Option<String>, bool),
+    moments: Moments,
+}
+
+impl TargetFit {
+    pub(super) fn new(task: Task, rule: &ColumnRule) -> Self {
+        Self {
+            task,
+            name: rule.name.clone(),
+            labels: rule.categories.clone(),
+            classes: (None, false),
+            moments: Moments::default(),
+        }
+    }
+
+    pub(super) fn update(&mut self, values: &ArrayRef) -> Result<()> {
+        match self.task {
             Task::Classification => {
-                let values = downcast::<StringArray>(values)?;
-                let seen: std::collections::BTreeSet<&str> = values.iter().flatten().collect();
-                if seen.len() < 2 {
+                let (first, other) = &mut self.classes;
+                for class in downcast::<StringArray>(values)?.iter().flatten() {
+                    match first {
+                        Some(first) => *other |= first != class,
+                        None => *first = Some(class.to_string()),
+                    }
+                }
+            }
+            Task::Regression => {
+                let values = downcast::<Float64Array>(values)?;
+                values.iter().flatten().for_each(|v| self.moments.add(v));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<FittedTarget> {
+        let name = self.name;
+        match self.task {
+            Task::Classification => {
+                let (_, several) = self.classes;
+                if !several {
                     return Err(Error::Config(format!(
                         "the target `{name}` has one class in the training rows: there is nothing to tell apart"
                     )));
@@ -45,23 +83,19 @@ impl FittedTarget {
                 // have can still be counted when it turns up in the test rows.
                 Ok(FittedTarget::Classes {
                     name,
-                    labels: rule.categories.clone(),
+                    labels: self.labels,
                 })
             }
-            Task::Regression => {
-                let mut moments = Moments::default();
-                for value in downcast::<Float64Array>(values)?.iter().flatten() {
-                    moments.add(value);
-                }
-                Ok(FittedTarget::Value {
-                    name,
-                    mean: moments.mean(),
-                    scale: moments.scale(),
-                })
-            }
+            Task::Regression => Ok(FittedTarget::Value {
+                name,
+                mean: self.moments.mean(),
+                scale: self.moments.scale(),
+            }),
         }
     }
+}
 
+impl FittedTarget {
     pub(super) fn transform(&self, values: &ArrayRef) -> Result<Target> {
         match self {
             FittedTarget::Classes { labels, .. } => {

@@ -2,18 +2,20 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::{Distinct, Level};
-use crate::Result;
-use crate::arrow::array::{Array, ArrayRef, Float64Array, LargeBinaryArray, StringArray};
-use crate::arrow::compute::cast;
+use crate::arrow::array::{
+    Array, ArrayRef, Float64Array, LargeBinaryArray, RecordBatch, StringArray,
+};
+use crate::arrow::compute::{cast, concat_batches};
 use crate::arrow::datatypes::DataType;
 use crate::frame::{as_strings, downcast};
+use crate::{Frame, Result};
 
-/// A column. It shares the frame's buffers; only types that no source of this crate delivers are
-/// cast.
+/// A column, in one piece.
 pub(super) enum Cells {
     Numbers(Float64Array),
     Texts(StringArray),
@@ -21,7 +23,17 @@ pub(super) enum Cells {
 }
 
 impl Cells {
-    pub(super) fn of(values: &ArrayRef) -> Result<Self> {
+    /// Puts a column together from the batches of a frame.
+    pub(super) fn read(frame: &Frame, at: usize) -> Result<Self> {
+        let pieces: Vec<RecordBatch> = frame
+            .batches()?
+            .map(|batch| Ok(batch?.project(&[at])?))
+            .collect::<Result<_>>()?;
+        let schema = Arc::new(frame.schema().project(&[at])?);
+        Self::of(concat_batches(&schema, &pieces)?.column(0))
+    }
+
+    fn of(values: &ArrayRef) -> Result<Self> {
         use DataType::{Binary, FixedSizeBinary, LargeBinary};
         Ok(match values.data_type() {
             Binary | LargeBinary | FixedSizeBinary(_) => {
@@ -214,16 +226,26 @@ impl DistinctCounter {
 }
 
 /// Rows that repeat an earlier row, by a 64-bit hash of all their values: eight bytes a row.
-pub(super) fn duplicates(columns: &[Cells], rows: usize) -> usize {
-    const MISSING: u64 = 0x6d69_7373_696e_6700;
-    let row_hash = |row: usize| {
-        columns.iter().fold(0, |all: u64, cells| {
-            mix(all.rotate_left(5) ^ cells.hash(row).unwrap_or(MISSING))
-        })
-    };
-    let mut hashes: Vec<u64> = (0..rows).into_par_iter().map(row_hash).collect();
+pub(super) fn duplicates(frame: &Frame) -> Result<usize> {
+    let mut hashes: Vec<u64> = Vec::with_capacity(frame.len());
+    for batch in frame.batches()? {
+        let batch = batch?;
+        let columns: Vec<Cells> = batch.columns().iter().map(Cells::of).collect::<Result<_>>()?;
+        hashes.par_extend(
+            (0..batch.num_rows())
+                .into_par_iter()
+                .map(|row| row_hash(&columns, row)),
+        );
+    }
     hashes.par_sort_unstable();
-    hashes.windows(2).filter(|pair| pair[0] == pair[1]).count()
+    Ok(hashes.windows(2).filter(|pair| pair[0] == pair[1]).count())
+}
+
+fn row_hash(columns: &[Cells], row: usize) -> u64 {
+    const MISSING: u64 = 0x6d69_7373_696e_6700;
+    columns
+        .iter()
+        .fold(0, |all: u64, cells| mix(all.rotate_left(5) ^ cells.hash(row).unwrap_or(MISSING)))
 }
 
 /// The finaliser of SplitMix64 (G. Steele, D. Lea, C. Flood, OOPSLA 2014): every bit of the
@@ -246,9 +268,7 @@ impl Hasher for Mixed {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes
-            .iter()
-            .for_each(|byte| self.0 = mix(self.0 ^ u64::from(*byte)));
+        bytes.iter().for_each(|byte| self.0 = mix(self.0 ^ u64::from(*byte)));
     }
 
     fn write_u64(&mut self, hash: u64) {
@@ -274,20 +294,12 @@ mod tests {
 
     #[test]
     fn rows_repeat_only_when_every_value_does() {
-        let numbers = Cells::Numbers(Float64Array::from(vec![
-            Some(0.0),
-            Some(-0.0),
-            None,
-            None,
-            Some(1.0),
-        ]));
-        let texts = Cells::Texts(StringArray::from(vec![
-            Some("a"),
-            Some("a"),
-            Some("a"),
-            Some("a"),
-            None,
-        ]));
-        assert_eq!(duplicates(&[numbers, texts], 5), 2);
+        let numbers =
+            Cells::Numbers(Float64Array::from(vec![Some(0.0), Some(-0.0), None, None, Some(1.0)]));
+        let texts =
+            Cells::Texts(StringArray::from(vec![Some("a"), Some("a"), Some("a"), Some("a"), None]));
+        let columns = [numbers, texts];
+        let hashes: HashSet<u64> = (0..5).map(|row| row_hash(&columns, row)).collect();
+        assert_eq!(hashes.len(), 3);
     }
 }

@@ -34,10 +34,7 @@ impl Images {
         let layout = field.metadata().get(IMAGE_KEY).map(String::as_str);
         let raw = layout.filter(|layout| *layout != "encoded").map(|layout| {
             let dims: Vec<u32> = layout.split('x').flat_map(str::parse).collect();
-            (
-                dims.get(1).copied().unwrap_or(0),
-                dims.first().copied().unwrap_or(0),
-            )
+            (dims.get(1).copied().unwrap_or(0), dims.first().copied().unwrap_or(0))
         });
         let (mut unreadable, mut widths, mut heights) = (0, Vec::new(), Vec::new());
         let mut sizes: HashMap<(u32, u32), usize> = HashMap::new();
@@ -72,17 +69,13 @@ impl Images {
 }
 
 fn header(bytes: &[u8]) -> Option<((u32, u32), String)> {
-    let reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .ok()?;
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().ok()?;
     let format = format!("{:?}", reader.format()?);
     Some((reader.into_dimensions().ok()?, format))
 }
 
 fn top(levels: impl Iterator<Item = (String, usize)>) -> Vec<Level> {
-    let mut levels: Vec<Level> = levels
-        .map(|(value, count)| Level { value, count })
-        .collect();
+    let mut levels: Vec<Level> = levels.map(|(value, count)| Level { value, count }).collect();
     levels.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
     levels.truncate(TOP);
     levels

@@ -1,8 +1,9 @@
 //! What a data set looks like before anybody trains on it: one summary per column, how each
 //! column relates to the target, and what is suspicious.
 //!
-//! Nothing is sampled unless it is said, and no column is copied: quantiles are found by counting
-//! digits, levels and distinct values by 64-bit hashes.
+//! Nothing is sampled unless it is said, and a table larger than memory is looked at too: a column
+//! at a time is put together, quantiles are found by counting digits, levels and distinct values
+//! by 64-bit hashes.
 
 mod cells;
 mod images;
@@ -133,48 +134,41 @@ pub fn profile(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Res
         return Err(Error::source(frame.name(), reason));
     }
     let (task, rules) = survey(frame, data, columns)?;
-    let cells: Vec<Cells> = frame
-        .rows()
-        .columns()
-        .iter()
-        .map(Cells::of)
-        .collect::<Result<_>>()?;
     let target_at = rules.iter().position(|rule| rule.role == Role::Target);
-    let target = target_at.map(|at| Target::of(&cells[at], task));
+    let answers = target_at.map(|at| Cells::read(frame, at)).transpose()?;
+    let target = answers.as_ref().map(|cells| Target::of(cells, task));
 
-    let schema = frame.rows().schema();
-    let look = |(at, rule): (usize, ColumnRule)| -> (ColumnProfile, Vec<Warning>) {
-        let seen = Seen::of(&cells[at]);
-        let mut column = describe(&cells[at], &seen, rule);
+    let look = |(at, rule): (usize, ColumnRule)| -> Result<(ColumnProfile, Vec<Warning>)> {
+        let cells = Cells::read(frame, at)?;
+        let seen = Seen::of(&cells);
+        let mut column = describe(&cells, &seen, rule);
         if column.kind == ColumnKind::Image {
-            column.images = Some(Images::of(schema.field(at), &cells[at]));
+            column.images = Some(Images::of(frame.schema().field(at), &cells));
         }
         let mut tells = None;
         if let Some(target) = target.as_ref().filter(|_| Some(at) != target_at) {
-            column.relation = relation::relate(&cells[at], &seen, column.kind, target);
-            tells = relation::tells(&cells[at], &seen, &column, target);
+            column.relation = relation::relate(&cells, &seen, column.kind, target);
+            tells = relation::tells(&cells, &seen, &column, target);
         }
-        let found = warnings::of_column(&column, &cells[at], &seen, tells);
-        (column, found)
+        let found = warnings::of_column(&column, &cells, &seen, tells);
+        Ok((column, found))
     };
-    let (columns, found): (Vec<ColumnProfile>, Vec<Vec<Warning>>) =
-        rules.into_par_iter().enumerate().map(look).unzip();
+    let looked: Vec<(ColumnProfile, Vec<Warning>)> =
+        rules.into_par_iter().enumerate().map(look).collect::<Result<_>>()?;
+    let (columns, found): (Vec<_>, Vec<_>) = looked.into_iter().unzip();
 
-    let reasons = groups(frame.bad())
-        .into_iter()
-        .take(REASONS)
-        .map(|group| Reason {
-            count: group.count,
-            column: group.first.column.clone(),
-            reason: group.first.reason.clone(),
-            first: group.first.place.to_string(),
-        });
+    let reasons = groups(frame.bad()).into_iter().take(REASONS).map(|group| Reason {
+        count: group.count,
+        column: group.first.column.clone(),
+        reason: group.first.reason.clone(),
+        first: group.first.place.to_string(),
+    });
     let mut profile = Profile {
         source: frame.name().to_string(),
         rows: frame.len(),
         quarantined: frame.bad().len(),
         reasons: reasons.collect(),
-        duplicates: cells::duplicates(&cells, frame.len()),
+        duplicates: cells::duplicates(frame)?,
         target: target_at.map(|at| columns[at].name.clone()),
         task,
         warnings: Vec::new(),

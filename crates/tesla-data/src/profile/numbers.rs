@@ -226,10 +226,7 @@ mod tests {
     #[test]
     fn by_hand() {
         let n = of(&[4.0, 1.0, 2.0, 3.0]);
-        assert_eq!(
-            (n.mean, n.min, n.p25, n.p50, n.p75, n.max),
-            (2.5, 1.0, 1.75, 2.5, 3.25, 4.0)
-        );
+        assert_eq!((n.mean, n.min, n.p25, n.p50, n.p75, n.max), (2.5, 1.0, 1.75, 2.5, 3.25, 4.0));
         assert!((n.std.unwrap() - (5.0f64 / 3.0).sqrt()).abs() < 1e-15);
         assert_eq!(
             n.histogram,
@@ -240,10 +237,7 @@ mod tests {
             }
         );
         let one = of(&[0.5]);
-        assert_eq!(
-            (one.std, one.p1, one.histogram.counts.clone()),
-            (None, 0.5, vec![1])
-        );
+        assert_eq!((one.std, one.p1, one.histogram.counts.clone()), (None, 0.5, vec![1]));
         assert_eq!(Numbers::of([].into_iter()), None);
     }
 
@@ -261,9 +255,6 @@ mod tests {
         let values: Vec<f64> = (0..1000).map(f64::from).collect();
         let counts = of(&values).histogram.counts;
         let full = counts[0];
-        assert!(
-            counts[..counts.len() - 1].iter().all(|c| *c == full),
-            "{counts:?}"
-        );
+        assert!(counts[..counts.len() - 1].iter().all(|c| *c == full), "{counts:?}");
     }
 }

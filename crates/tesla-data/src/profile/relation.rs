@@ -61,12 +61,9 @@ impl<'a> Target<'a> {
             return Target::Values(cells);
         }
         let (codes, counts) = match Seen::of(cells).levels {
-            Some(levels) => (
-                (0..cells.len())
-                    .map(|row| levels.code(cells, row))
-                    .collect(),
-                levels.counts,
-            ),
+            Some(levels) => {
+                ((0..cells.len()).map(|row| levels.code(cells, row)).collect(), levels.counts)
+            }
             // Classes beyond counting: nothing can be said.
             None => (vec![None; cells.len()], Vec::new()),
         };
@@ -136,9 +133,7 @@ pub(super) fn tells(
     target: &Target<'_>,
 ) -> Option<Tells> {
     let rows = 0..cells.len();
-    let strong = column
-        .relation
-        .is_some_and(|relation| relation.value.abs() >= SAME);
+    let strong = column.relation.is_some_and(|relation| relation.value.abs() >= SAME);
     let levels = seen.levels.as_ref();
     let levels = levels.filter(|levels| levels.counts.len() * ROWS_PER_LEVEL <= seen.present);
     let is_number = column.kind == ColumnKind::Numeric;
@@ -332,25 +327,16 @@ mod tests {
 
     fn close(found: Option<f64>, expected: f64) {
         let found = found.expect("a figure");
-        assert!(
-            (found - expected).abs() < 1e-12,
-            "{found} is not {expected}"
-        );
+        assert!((found - expected).abs() < 1e-12, "{found} is not {expected}");
     }
 
     #[test]
     fn pearson_and_spearman_by_hand() {
         // Means 2 and 3; deviations (-1, 0, 1) and (-2, 1, 1): 3 / sqrt(2 * 6).
-        close(
-            pearson([(1.0, 1.0), (2.0, 4.0), (3.0, 4.0)].into_iter()),
-            3.0 / 12f64.sqrt(),
-        );
+        close(pearson([(1.0, 1.0), (2.0, 4.0), (3.0, 4.0)].into_iter()), 3.0 / 12f64.sqrt());
         assert_eq!(pearson([(1.0, 2.0), (1.0, 3.0)].into_iter()), None);
         // Ranks (0, 1, 2) and (0, 1.5, 1.5), however far the numbers lie apart.
-        close(
-            spearman(&[(1.0, 1.0), (20.0, 4.0), (300.0, 4.0)]),
-            1.5 / 3f64.sqrt(),
-        );
+        close(spearman(&[(1.0, 1.0), (20.0, 4.0), (300.0, 4.0)]), 1.5 / 3f64.sqrt());
     }
 
     #[test]

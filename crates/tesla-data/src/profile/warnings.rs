@@ -134,15 +134,9 @@ pub(super) fn of_column(
         warn(WarningKind::TargetMissing, message);
     }
     match column.distinct.count {
-        0 => warn(
-            WarningKind::Constant,
-            format!("`{name}` has no values: drop it"),
-        ),
+        0 => warn(WarningKind::Constant, format!("`{name}` has no values: drop it")),
         1 if column.kind != ColumnKind::Image && column.missing == 0 => {
-            warn(
-                WarningKind::Constant,
-                format!("`{name}` has one value in all rows: drop it"),
-            );
+            warn(WarningKind::Constant, format!("`{name}` has one value in all rows: drop it"));
         }
         _ => {}
     }
@@ -153,10 +147,8 @@ pub(super) fn of_column(
         warn(WarningKind::IdLike, message);
     }
     if column.distinct.count > 0 && 2 * column.missing > rows {
-        let message = format!(
-            "`{name}` is missing in {} of the rows",
-            percent(column.missing, rows)
-        );
+        let message =
+            format!("`{name}` is missing in {} of the rows", percent(column.missing, rows));
         warn(WarningKind::MostlyMissing, message);
     }
     if let Some(images) = &column.images {
@@ -196,10 +188,7 @@ fn is_id(column: &ColumnProfile, cells: &Cells, seen: &Seen) -> bool {
             numbers.whole && (counts_rows || is_sorted(cells.numbers()))
         }
         None => {
-            let sentences = cells
-                .texts()
-                .filter(|t| t.contains(char::is_whitespace))
-                .count();
+            let sentences = cells.texts().filter(|t| t.contains(char::is_whitespace)).count();
             column.kind == ColumnKind::Text && 10 * sentences <= seen.present
         }
     }

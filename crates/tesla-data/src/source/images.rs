@@ -1,36 +1,23 @@
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use crate::arrow::array::{ArrayRef, LargeBinaryBuilder, RecordBatch, StringBuilder};
-use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-
-use super::input::file_name;
-use super::{Batches, IMAGE_KEY, Source};
-use crate::fingerprint::hash_files;
+use super::folder::Folder;
+use super::{Batches, IMAGE_KEY, Source, require};
+use crate::arrow::datatypes::{DataType, Field, SchemaRef};
+use crate::prepare::decode_file;
 use crate::{Error, Place, Result};
 
 /// A folder of images: one sub-folder per class, or images without classes.
 ///
-/// Columns: `path` (relative to the folder), `image` (the file's bytes, decoded later) and, with
-/// sub-folders, `label`. Rows are in the order of their paths, so that runs repeat.
+/// Columns: `path` (relative to the folder), `image` (the file's bytes) and, with sub-folders,
+/// `label`. Rows are in the order of their paths, so that runs repeat. Every image is decoded once
+/// during a scan, so that one that is damaged is set apart before anything is learnt.
 pub struct ImageFolder {
-    name: String,
-    root: PathBuf,
-    files: Vec<ImageFile>,
-    labelled: bool,
-}
-
-struct ImageFile {
-    path: PathBuf,
-    relative: String,
-    label: Option<String>,
+    folder: Folder,
 }
 
 /// File names that count as images.
-const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"];
-
-/// Images are read this many at a time: their bytes weigh more than a table's rows.
-const BATCH_IMAGES: usize = 256;
+pub(super) const EXTENSIONS: [&str; 8] =
+    ["png", "jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff"];
 
 impl ImageFolder {
     /// Lists the images.
@@ -38,141 +25,169 @@ impl ImageFolder {
     /// # Errors
     /// When the folder cannot be read or holds no image.
     pub fn open(root: &Path) -> Result<Self> {
-        let name = match file_name(root).as_str() {
-            "" | "." | ".." => root.display().to_string(),
-            name => name.to_string(),
-        };
-        let mut files = Vec::new();
-        for folder in list(root)?.into_iter().filter(|p| p.is_dir()) {
-            let label = file_name(&folder);
-            for path in list(&folder)?.into_iter().filter(|p| is_image(p)) {
-                files.push(ImageFile {
-                    relative: format!("{label}/{}", file_name(&path)),
-                    label: Some(label.clone()),
-                    path,
-                });
-            }
+        let folder = Folder::list(root, &EXTENSIONS)?;
+        if folder.is_empty() {
+            let endings = EXTENSIONS.map(|e| format!(".{e}")).join(", ");
+            let reason = format!(
+                "holds no images: expected one sub-folder per class with files ending in {endings}, or in .txt for texts"
+            );
+            return Err(Error::source(folder.name, reason));
         }
-        let labelled = !files.is_empty();
-        if !labelled {
-            files = list(root)?
-                .into_iter()
-                .filter(|p| is_image(p))
-                .map(|path| ImageFile {
-                    relative: file_name(&path),
-                    label: None,
-                    path,
-                })
-                .collect();
-        }
-        if files.is_empty() {
-            return Err(Error::source(
-                name,
-                format!(
-                    "holds no images: expected one sub-folder per class with files ending in {}",
-                    EXTENSIONS.map(|e| format!(".{e}")).join(", ")
-                ),
-            ));
-        }
-        Ok(Self {
-            name,
-            root: root.to_path_buf(),
-            files,
-            labelled,
-        })
+        Ok(Self { folder })
     }
 
     /// The folder that was opened.
     pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    fn batch(&self, schema: &SchemaRef, files: &[ImageFile]) -> Result<RecordBatch> {
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|field| -> Result<ArrayRef> {
-                Ok(match field.name().as_str() {
-                    "image" => {
-                        let mut bytes = LargeBinaryBuilder::new();
-                        for file in files {
-                            let image = std::fs::read(&file.path);
-                            bytes.append_value(image.map_err(|e| Error::io(&file.path, e))?);
-                        }
-                        Arc::new(bytes.finish())
-                    }
-                    name => {
-                        let mut text = StringBuilder::new();
-                        for file in files {
-                            match name == "label" {
-                                true => text.append_option(file.label.as_deref()),
-                                false => text.append_value(&file.relative),
-                            }
-                        }
-                        Arc::new(text.finish())
-                    }
-                })
-            })
-            .collect::<Result<_>>()?;
-        Ok(RecordBatch::try_new(schema.clone(), columns)?)
+        &self.folder.root
     }
 }
 
 impl Source for ImageFolder {
     fn name(&self) -> &str {
-        &self.name
+        &self.folder.name
     }
 
     fn schema(&self) -> Result<SchemaRef> {
-        let mut fields = vec![
-            Field::new("path", DataType::Utf8, false),
-            Field::new("image", DataType::LargeBinary, false)
-                .with_metadata([(IMAGE_KEY.to_string(), "encoded".to_string())].into()),
-        ];
-        if self.labelled {
-            fields.push(Field::new("label", DataType::Utf8, false));
-        }
-        Ok(Arc::new(Schema::new(fields)))
+        Ok(self.folder.schema(field()))
     }
 
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
-        super::require(schema, &self.schema()?, &self.name)?;
-        let schema = schema.clone();
-        Ok(Box::new(
-            self.files
-                .chunks(BATCH_IMAGES)
-                .map(move |files| Ok(self.batch(&schema, files)?.into())),
-        ))
+        require(schema, &self.schema()?, self.name())?;
+        Ok(self.folder.scan(schema, "image", check))
     }
 
     fn places(&self, rows: &[usize]) -> Vec<Place> {
-        rows.iter()
-            .map(|row| match self.files.get(*row) {
-                Some(file) => Place::whole(file.path.display().to_string()),
-                None => Place::row(&self.name, *row),
-            })
-            .collect()
+        self.folder.places(rows)
     }
 
     fn fingerprint(&self) -> Result<String> {
-        hash_files(self.files.iter().map(|f| f.path.as_path()))
+        self.folder.fingerprint()
     }
 }
 
-fn is_image(path: &Path) -> bool {
-    path.extension()
-        .map(|e| e.to_string_lossy().to_lowercase())
-        .is_some_and(|e| EXTENSIONS.contains(&e.as_str()))
+/// The column of image files.
+pub(super) fn field() -> Field {
+    Field::new("image", DataType::LargeBinary, false)
+        .with_metadata([(IMAGE_KEY.to_string(), "encoded".to_string())].into())
 }
 
-fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut paths = std::fs::read_dir(folder)
-        .and_then(|entries| {
-            entries
-                .map(|e| e.map(|e| e.path()))
-                .collect::<std::io::Result<Vec<_>>>()
-        })
-        .map_err(|e| Error::io(folder, e))?;
-    paths.sort();
-    Ok(paths)
+/// Why the bytes are no image.
+pub(super) fn check(bytes: &[u8]) -> Result<(), String> {
+    decode_file(bytes).map(|_| ())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::source::{open_data, texts::TextFolder};
+
+    /// A grey image of one pixel.
+    pub(in crate::source) fn png() -> Vec<u8> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let image = image::GrayImage::from_pixel(1, 1, image::Luma([7]));
+        image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, bytes) in files {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn a_damaged_image_is_set_apart() {
+        let png = png();
+        let root = folder(&[
+            ("cat/1.png", &png),
+            ("cat/2.png", &png[..20]),
+            ("dog/1.png", &png),
+            ("dog/notes.txt", b"no image"),
+        ]);
+        let source = ImageFolder::open(root.path()).unwrap();
+        let scanned = source
+            .scan(&source.schema().unwrap())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!(scanned.rows.num_rows(), 2);
+        assert_eq!(scanned.bad.len(), 1);
+        assert_eq!(scanned.bad[0].number, 1);
+        let error = scanned.bad[0].clone().into_error().to_string();
+        assert!(
+            error.contains("2.png`, column `image`: the image cannot"),
+            "{error}"
+        );
+    }
+
+    /// A PNG header: 65,500 pixels a side, then nothing.
+    #[test]
+    fn an_image_that_claims_gigabytes_is_set_apart() {
+        let mut bytes = png();
+        bytes[16..24].copy_from_slice(&[0, 0, 0xff, 0xdc, 0, 0, 0xff, 0xdc]);
+        // The header's checksum, over its kind and content.
+        let mut crc = flate2::Crc::new();
+        crc.update(&bytes[12..29]);
+        bytes[29..33].copy_from_slice(&crc.sum().to_be_bytes());
+        let error = check(&bytes).unwrap_err();
+        assert!(error.contains("exceeds limit"), "{error}");
+    }
+
+    #[test]
+    fn texts_are_found_where_there_are_no_images() {
+        let root = folder(&[
+            ("neg/1.txt", b"bad film"),
+            ("pos/1.txt", b"good"),
+            ("pos/2.txt", &[0xff]),
+        ]);
+        let data = crate::DataConfig::default();
+        let source = open_data("", root.path(), &data).unwrap();
+        let scanned = source
+            .scan(&source.schema().unwrap())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!(scanned.rows.num_rows(), 2);
+        assert!(
+            scanned.bad[0].reason.contains("not UTF-8"),
+            "{}",
+            scanned.bad[0].reason
+        );
+        assert!(TextFolder::open(root.path()).is_ok());
+        let empty = tempfile::tempdir().unwrap();
+        let error = open_data("", empty.path(), &data)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("holds no images"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_in_a_circle_or_out_of_the_folder_are_refused() {
+        let png = png();
+        let root = folder(&[("data/cat/1.png", &png), ("outside.png", &png)]);
+        let data = root.path().join("data");
+        std::os::unix::fs::symlink(root.path().join("outside.png"), data.join("cat/2.png"))
+            .unwrap();
+        let source = ImageFolder::open(&data).unwrap();
+        let scanned = source
+            .scan(&source.schema().unwrap())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!((scanned.rows.num_rows(), scanned.bad.len()), (1, 1));
+        assert!(scanned.bad[0].reason.contains("link out of the folder"));
+
+        std::os::unix::fs::symlink(&data, data.join("loop")).unwrap();
+        let error = ImageFolder::open(&data).err().unwrap().to_string();
+        assert!(error.contains("`loop`, a link"), "{error}");
+    }
 }

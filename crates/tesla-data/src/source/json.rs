@@ -126,7 +126,7 @@ impl Source for JsonSource {
 ///
 /// # Errors
 /// When a value is neither number, text nor boolean, or is text where a number is expected.
-pub fn rows_to_batch(
+pub(crate) fn rows_to_batch(
     rows: &[Map<String, Value>],
     schema: &SchemaRef,
     place: &dyn Fn(usize) -> String,

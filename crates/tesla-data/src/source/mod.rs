@@ -1,10 +1,32 @@
 //! Sources: where rows come from. Each streams Arrow record batches and can name the line of a row.
 
+mod columns;
 mod csv;
+mod database;
+mod folder;
+mod guard;
+#[cfg(feature = "http")]
+mod http;
+mod assemble;
+mod dtype;
 mod idx;
+mod image_list;
 mod images;
 mod input;
+mod ipc;
 mod json;
+mod parquet;
+mod secret;
+mod spool;
+mod seen;
+mod text;
+mod unpack;
+mod literal;
+mod ndarray;
+mod npy;
+mod pickle;
+mod table;
+mod texts;
 
 use std::path::Path;
 
@@ -12,13 +34,28 @@ use crate::arrow::array::RecordBatch;
 use crate::arrow::datatypes::SchemaRef;
 
 pub use self::csv::CsvSource;
+#[cfg(feature = "postgres")]
+pub use database::PostgresSource;
+#[cfg(feature = "sqlite")]
+pub use database::SqliteSource;
+#[cfg(feature = "http")]
+pub use self::http::HttpSource;
 pub use idx::IdxSource;
+pub use image_list::ImageList;
 pub use images::ImageFolder;
 pub use input::Input;
-pub use json::{JsonSource, rows_to_batch};
+pub use ipc::IpcSource;
+pub use json::JsonSource;
+pub(crate) use json::rows_to_batch;
+pub use self::parquet::ParquetSource;
+use seen::Seen;
+pub use npy::open_numpy;
+pub use pickle::open_pickle;
+pub use table::TableSource;
+pub use texts::TextFolder;
 
-use crate::config::CsvConfig;
-use crate::{BadRow, Place, Result};
+use crate::config::{CsvConfig, DataConfig};
+use crate::{BadRow, Error, Place, Result};
 
 /// Rows on their way, a few thousand at a time.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<Scanned>> + Send + 'a>;
@@ -91,21 +128,120 @@ pub trait Source: Send + Sync {
     fn fingerprint(&self) -> Result<String>;
 }
 
-/// Opens a file, a folder or (as `-`) standard input. What it is, is inferred from its name and
-/// its first bytes.
+/// Whether `source` is an address rather than a path, so that no folder goes before it.
+pub fn is_url(source: &str) -> bool {
+    source.contains("://") || source.starts_with("sqlite:") || source.starts_with("${")
+}
+
+/// What may be told of `source` to anybody: a path without its folders, a URL without its user,
+/// password and query. Environment variables are not put in.
+pub fn public_name(source: &str) -> String {
+    let Some((_, rest)) = source.split_once("://") else {
+        return input::file_name(Path::new(source.strip_prefix("sqlite:").unwrap_or(source)));
+    };
+    if source.starts_with("sqlite:") {
+        return input::file_name(Path::new(rest));
+    }
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let end = rest.find('/').unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => rest[at + 1..].to_string(),
+        None => rest.to_string(),
+    }
+}
+
+/// Opens a file, a folder or (as `-`) standard input, with only the CSV settings said.
+///
+/// # Errors
+/// As [`open_data`].
+pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
+    let data = DataConfig {
+        csv: csv.clone(),
+        ..DataConfig::default()
+    };
+    open_data(&path.to_string_lossy(), Path::new(""), &data)
+}
+
+/// Opens `source` as `[data]` says: a file, a folder, (as `-`) standard input or a database's URL.
+/// What a file is, is inferred from its name and its first bytes. Relative paths start at `base`.
 ///
 /// # Errors
 /// When it does not exist, is empty, or is nothing TESLA reads.
-pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
+pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
+    let url = secret::expand_url(source, &secret::environment)?;
+    let rows = open_rows(source, &url, base, data)?;
+    let Some(column) = &data.images.column else {
+        return Ok(rows);
+    };
+    let beside = Path::new(&url).parent().filter(|_| !url.contains(':'));
+    let root = match (&data.images.root, beside) {
+        (Some(root), _) => base.join(root),
+        (None, Some(folder)) => base.join(folder),
+        (None, None) => base.to_path_buf(),
+    };
+    Ok(Box::new(ImageList::new(rows, column, &root)?))
+}
+
+/// `url` is `source` with its environment variables put in.
+fn open_rows(source: &str, url: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) => {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            database::open_sqlite(&base.join(path), data)
+        }
+        Some(("postgres" | "postgresql", _)) => database::open_postgres(url, base, data),
+        Some(("http" | "https", _)) => open_http(source, data),
+        Some((scheme, rest)) if rest.starts_with("//") => Err(Error::Config(format!(
+            "`{scheme}://` is nothing TESLA reads: expected a path, or a URL that starts with `sqlite:`, `postgres://`, `http://` or `https://`"
+        ))),
+        _ if source == "-" => open_path(Path::new(source), data),
+        _ => open_path(&base.join(url), data),
+    }
+}
+
+fn open_http(url: &str, data: &DataConfig) -> Result<Box<dyn Source>> {
+    #[cfg(feature = "http")]
+    return Ok(Box::new(HttpSource::open(url, data)?));
+    #[cfg(not(feature = "http"))]
+    return Err(missing_feature("an HTTP address", "http", (url, data)));
+}
+
+/// The error for a source that this build leaves out; `_unused` is what it would have needed.
+#[cfg(not(all(feature = "sqlite", feature = "postgres", feature = "http")))]
+fn missing_feature<T>(what: &str, feature: &str, _unused: T) -> Error {
+    Error::Config(format!(
+        "`source` is {what}, which this build leaves out: build with the feature `{feature}`"
+    ))
+}
+
+fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     if path.is_dir() {
-        return Ok(Box::new(ImageFolder::open(path)?));
+        return Ok(match (ImageFolder::open(path), TextFolder::open(path)) {
+            (Err(_), Ok(texts)) => Box::new(texts),
+            (images, _) => Box::new(images?),
+        });
     }
     let input = Input::open(path)?;
     let start = input.peek()?;
-    let name = input.name().to_lowercase();
-    let name = name.trim_end_matches(".gz");
+    let name = input.inner_name();
+    if start.starts_with(b"PAR1") {
+        return Ok(Box::new(ParquetSource::open(input, &data.drop)?));
+    }
+    if start.starts_with(b"SQLite format 3\0") {
+        return database::open_sqlite(path, data);
+    }
+    if IpcSource::is_ipc(&start) {
+        return Ok(Box::new(IpcSource::open(input, &data.drop)?));
+    }
     if start.starts_with(&[0, 0, 8]) {
         return Ok(Box::new(IdxSource::open(input)?));
+    }
+    if start.starts_with(npy::MAGIC) || (name.ends_with(".npz") && start.starts_with(b"PK")) {
+        return Ok(Box::new(open_numpy(input)?));
+    }
+    // Since protocol 2 a pickle says so; older ones are known by their name alone.
+    if matches!(start[..], [0x80, 2..=5, ..]) || pickle::is_named(&name) {
+        return Ok(Box::new(open_pickle(input)?));
     }
     let first = start.iter().find(|b| !b.is_ascii_whitespace());
     let named_json = [".json", ".jsonl", ".ndjson"]
@@ -114,14 +250,19 @@ pub fn open(path: &Path, csv: &CsvConfig) -> Result<Box<dyn Source>> {
     if named_json || (name == "-" && matches!(first, Some(b'{' | b'['))) {
         return Ok(Box::new(JsonSource::open(input)?));
     }
-    Ok(Box::new(CsvSource::open(input, csv.clone())?))
+    if data.images.column.is_none()
+        && let Some(list) = image_list::detect(&input, data)?
+    {
+        return Ok(Box::new(list));
+    }
+    Ok(Box::new(CsvSource::open(input, data.csv.clone())?))
 }
 
 /// Checks that every column of `wanted` is in `found`.
 fn require(wanted: &SchemaRef, found: &SchemaRef, name: &str) -> Result<()> {
     for field in wanted.fields() {
         if found.column_with_name(field.name()).is_none() {
-            return Err(crate::Error::MissingColumn {
+            return Err(Error::MissingColumn {
                 column: field.name().clone(),
                 place: format!("`{name}`"),
                 valid: found.fields().iter().map(|f| f.name().clone()).collect(),
@@ -129,4 +270,33 @@ fn require(wanted: &SchemaRef, found: &SchemaRef, name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_name_has_no_folders_and_no_secrets() {
+        for (source, name) in [
+            ("/home/me/data.csv", "data.csv"),
+            ("-", "-"),
+            ("sqlite:dir/shop.db", "shop.db"),
+            ("sqlite:///dir/shop.db", "shop.db"),
+            ("postgres://me:hunter2@host:5432/shop?password=x", "host:5432/shop"),
+            ("https://host/rows.json?key=hunter2#x", "host/rows.json"),
+            ("${DATABASE_URL}", "${DATABASE_URL}"),
+        ] {
+            assert_eq!(public_name(source), name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_named_and_nothing_else() {
+        let data = DataConfig::default();
+        let error = open_data("mysql://me@host/db?password=hunter2", Path::new(""), &data);
+        let error = error.err().unwrap().to_string();
+        assert!(error.starts_with("`mysql://` is nothing TESLA reads"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }

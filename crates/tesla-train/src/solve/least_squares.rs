@@ -3,38 +3,77 @@ use nalgebra::{DMatrix, DVector};
 use super::Weights;
 use crate::{Error, Result};
 
-/// Rows per block of the normal equations.
+/// Sums over rows that least squares needs; rows come block by block and are not kept.
+///
+/// With the rows of a first block as origin, the centred Gram matrix is
+/// `Σ (x - o)(x - o)' - n (m - o)(m - o)'`: the origin is near the mean `m`, so nothing cancels.
+pub(super) struct Sums {
+    rows: f64,
+    /// The means of the first block: features, then the target.
+    origin: Option<(DVector<f64>, f64)>,
+    /// `Σ (x - o)`, `Σ (y - p)`.
+    x: DVector<f64>,
+    y: f64,
+    /// `Σ (x - o)(x - o)'`, `Σ (x - o)(y - p)`.
+    gram: DMatrix<f64>,
+    moment: DVector<f64>,
+}
+
+/// Rows per multiplication: the block fits the cache.
 const BLOCK: usize = 1024;
 
-/// Minimises `|y - xW - b|² + l2 |W|²`; the intercept is not penalised.
+impl Sums {
+    pub(super) fn new(width: usize) -> Self {
+        Self {
+            rows: 0.0,
+            origin: None,
+            x: DVector::zeros(width),
+            y: 0.0,
+            gram: DMatrix::zeros(width, width),
+            moment: DVector::zeros(width),
+        }
+    }
+
+    /// Adds rows: `x` is `[rows, width]` row-major.
+    pub(super) fn add(&mut self, x: &[f64], y: &[f64]) {
+        let width = self.x.len();
+        for (x, y) in std::iter::zip(x.chunks(BLOCK * width), y.chunks(BLOCK)) {
+            let n = y.len() as f64;
+            // One column per row of the table: nalgebra is column-major.
+            let mut block = DMatrix::from_column_slice(width, y.len(), x);
+            let mut target = DVector::from_column_slice(y);
+            let (origin, middle) = self
+                .origin
+                .get_or_insert_with(|| (block.column_sum() / n, target.sum() / n));
+            block.column_iter_mut().for_each(|mut row| row -= &*origin);
+            target.add_scalar_mut(-*middle);
+            self.rows += n;
+            self.x += block.column_sum();
+            self.y += target.sum();
+            self.moment.gemv(1.0, &block, &target, 1.0);
+            self.gram.gemm(1.0, &block, &block.transpose(), 1.0);
+        }
+    }
+}
+
+/// Minimises `|y - xW - b|² + l2 |W|²` over the rows behind `sums`; the intercept is not penalised.
 ///
-/// Centred normal equations, summed over blocks of rows and solved by Cholesky; where columns
-/// depend on each other (all levels of a one-hot column do), the solution of least norm through
-/// the eigenvectors of the Gram matrix, as LAPACK's `gelsd` has it.
-pub(super) fn solve(x: &[f64], width: usize, y: &[f64], l2: f64) -> Result<Weights> {
+/// Centred normal equations, solved by Cholesky; where columns depend on each other (all levels
+/// of a one-hot column do), the solution of least norm through the eigenvectors of the Gram
+/// matrix, as LAPACK's `gelsd` has it.
+pub(super) fn solve(sums: Sums, l2: f64) -> Result<Weights> {
     if !(l2 >= 0.0 && l2.is_finite()) {
         let message = format!("`model.l2` is {l2}: expected 0 or more");
         return Err(Error::Config(message));
     }
-    let rows = y.len() as f64;
-    let mut x_mean = DVector::zeros(width);
-    for row in x.chunks_exact(width) {
-        row.iter().enumerate().for_each(|(j, v)| x_mean[j] += v);
-    }
-    x_mean /= rows;
-    let y_mean = y.iter().sum::<f64>() / rows;
-
-    let mut gram = DMatrix::<f64>::zeros(width, width);
-    let mut moment = DVector::<f64>::zeros(width);
-    for (x, y) in std::iter::zip(x.chunks(BLOCK * width), y.chunks(BLOCK)) {
-        // One column per row of the table: nalgebra is column-major.
-        let block = DMatrix::from_fn(width, y.len(), |j, i| {
-            x[i * width + j] - x_mean[j]
-        });
-        let y = DVector::from_iterator(y.len(), y.iter().map(|y| y - y_mean));
-        moment.gemv(1.0, &block, &y, 1.0);
-        gram.gemm(1.0, &block, &block.transpose(), 1.0);
-    }
+    let width = sums.x.len();
+    let (origin, middle) = sums.origin.unwrap_or_else(|| (DVector::zeros(width), 0.0));
+    let (x, y) = (sums.x / sums.rows, sums.y / sums.rows);
+    let mut gram = sums.gram;
+    gram.ger(-sums.rows, &x, &x, 1.0);
+    let mut moment = sums.moment;
+    moment.axpy(-sums.rows * y, &x, 1.0);
+    let (x_mean, y_mean) = (origin + x, middle + y);
     for j in 0..width {
         gram[(j, j)] += l2;
     }
@@ -46,7 +85,8 @@ pub(super) fn solve(x: &[f64], width: usize, y: &[f64], l2: f64) -> Result<Weigh
     Ok(Weights {
         bias: vec![y_mean - weight.dot(&x_mean)],
         weight: weight.as_slice().to_vec(),
-        passes: 2,
+        passes: 1,
+        converged: true,
     })
 }
 
@@ -71,6 +111,15 @@ fn least_norm(gram: DMatrix<f64>, moment: &DVector<f64>) -> DVector<f64> {
 mod tests {
     use super::*;
 
+    /// Row by row: the origin is the first row, far from the mean.
+    fn sums(x: &[f64], y: &[f64]) -> Sums {
+        let mut sums = Sums::new(2);
+        for (x, y) in x.chunks(2).zip(y) {
+            sums.add(x, &[*y]);
+        }
+        sums
+    }
+
     #[test]
     fn recovers_a_plane() {
         let x = [0.0, 1.0, 1.0, 0.0, 2.0, 1.0, 3.0, 5.0];
@@ -78,7 +127,7 @@ mod tests {
             .chunks(2)
             .map(|r| 2.0 * r[0] - 3.0 * r[1] + 4.0)
             .collect();
-        let w = solve(&x, 2, &y, 0.0).unwrap();
+        let w = solve(sums(&x, &y), 0.0).unwrap();
         assert!((w.weight[0] - 2.0).abs() < 1e-12);
         assert!((w.weight[1] + 3.0).abs() < 1e-12);
         assert!((w.bias[0] - 4.0).abs() < 1e-12);
@@ -88,7 +137,7 @@ mod tests {
     fn dependent_columns_share_the_weight() {
         // The same column twice: the solution of least norm splits the slope evenly.
         let x = [1.0, 1.0, 2.0, 2.0, 3.0, 3.0];
-        let w = solve(&x, 2, &[2.0, 4.0, 6.0], 0.0).unwrap();
+        let w = solve(sums(&x, &[2.0, 4.0, 6.0]), 0.0).unwrap();
         assert!((w.weight[0] - 1.0).abs() < 1e-9, "{w:?}");
         assert!((w.weight[1] - 1.0).abs() < 1e-9, "{w:?}");
     }

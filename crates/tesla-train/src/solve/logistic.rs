@@ -1,10 +1,11 @@
-use rayon::prelude::*;
+use std::ops::Range;
 
-use super::{Weights, minimise};
+use rayon::prelude::*;
+use tesla_data::Inputs;
+
+use super::{Weights, blocks, minimise};
 use crate::{Error, Result};
 
-/// Rows per task. Fixed, so that sums have one order at any number of threads.
-const BLOCK: usize = 1024;
 /// The largest entry of the gradient of the mean loss at which the solution counts as found.
 const TOLERANCE: f64 = 1e-8;
 /// The most evaluations of the loss over all rows.
@@ -15,8 +16,7 @@ const LIMIT: usize = 2000;
 /// Two classes have one logit (its weights belong to the second class, the first keeps 0), more
 /// classes have one each.
 pub(super) fn solve(
-    x: &[f32],
-    width: usize,
+    x: &Inputs,
     classes: &[u32],
     labels: usize,
     c: f64,
@@ -25,17 +25,34 @@ pub(super) fn solve(
         let message = format!("`model.c` is {c}: expected a number above 0");
         return Err(Error::Config(message));
     }
+    let width = x.row_shape().iter().product();
+    let blocks: Vec<Range<usize>> = blocks(classes.len()).collect();
     let logits = if labels == 2 { 1 } else { labels };
     let rows = classes.len() as f64;
     let penalty = 1.0 / (c * rows);
     // Per logit `width` weights and the intercept; the loss is the mean over rows.
     let size = (width + 1) * logits;
+    let mut failed = None;
     let minimum = minimise(vec![0.0; size], TOLERANCE, LIMIT, |w, gradient| {
-        let parts: Vec<(f64, Vec<f64>)> = x
-            .par_chunks(BLOCK * width)
-            .zip(classes.par_chunks(BLOCK))
-            .map(|(x, classes)| block(x, width, classes, logits, w))
-            .collect();
+        let part = |rows: &Range<usize>| -> Result<(f64, Vec<f64>)> {
+            let classes = &classes[rows.clone()];
+            Ok(match x {
+                Inputs::Dense(table) => table.with(rows.clone(), |x| block(x, width, classes, logits, w))?,
+                images => {
+                    let x = images.gather(&rows.clone().collect::<Vec<_>>())?;
+                    block(&x, width, classes, logits, w)
+                }
+            })
+        };
+        let parts: Result<Vec<(f64, Vec<f64>)>> = blocks.par_iter().map(part).collect();
+        let parts = match parts {
+            Ok(parts) => parts,
+            Err(e) => {
+                // An infinite loss ends the search at once.
+                failed = Some(e);
+                return f64::INFINITY;
+            }
+        };
         let mut loss = 0.0;
         gradient.fill(0.0);
         for (part_loss, part_gradient) in &parts {
@@ -55,6 +72,9 @@ pub(super) fn solve(
         loss
     });
 
+    if let Some(e) = failed {
+        return Err(e);
+    }
     let mut weight = vec![0.0; width * labels];
     let mut bias = vec![0.0; labels];
     for (logit, w) in minimum.at.chunks_exact(width + 1).enumerate() {
@@ -68,6 +88,8 @@ pub(super) fn solve(
         weight,
         bias,
         passes: minimum.evaluations,
+        // A search that no step improves any more has converged as far as 64 bits allow.
+        converged: minimum.evaluations < LIMIT,
     })
 }
 

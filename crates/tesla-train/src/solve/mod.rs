@@ -4,17 +4,18 @@ mod lbfgs;
 mod least_squares;
 mod logistic;
 
-use std::borrow::Cow;
+use std::ops::Range;
 
 use serde_json::json;
 use tesla_core::model::Solver;
 use tesla_core::{Device, ModelConfig, Network};
-use tesla_data::arrow::array::RecordBatch;
 use tesla_data::prepare::FittedTarget;
-use tesla_data::{FittedPipeline, Inputs, Samples};
+use tesla_data::{FittedPipeline, Inputs, Samples, Selection};
 
 use crate::train::Fitted;
 use crate::{Event, Observer, Result};
+
+use least_squares::Sums;
 
 pub use lbfgs::{Minimum, minimise};
 
@@ -24,6 +25,7 @@ pub(crate) struct Weights {
     pub(crate) weight: Vec<f64>,
     pub(crate) bias: Vec<f64>,
     pub(crate) passes: usize,
+    pub(crate) converged: bool,
 }
 
 /// Whether a model is solved here instead of by mini-batches.
@@ -40,7 +42,7 @@ pub(crate) fn is_exact(model: &ModelConfig) -> bool {
 pub(crate) fn solve(
     model: &ModelConfig,
     pipeline: &FittedPipeline,
-    rows: &RecordBatch,
+    rows: &Selection<'_>,
     train: &Samples,
     device: &Device,
     observer: &mut dyn Observer,
@@ -50,34 +52,48 @@ pub(crate) fn solve(
         (ModelConfig::Linear(config), FittedTarget::Value { mean, scale, .. }) => {
             let y = train.target.values().unwrap_or_default();
             let y: Vec<f64> = y.iter().map(|y| (y - mean) / scale).collect();
-            let x = match &train.inputs {
-                Inputs::Dense { .. } => pipeline.matrix(rows)?,
-                images => all(images, train.len).into_iter().map(f64::from).collect(),
-            };
-            least_squares::solve(&x, width, &y, config.l2)?
+            let mut sums = Sums::new(width);
+            match &train.inputs {
+                Inputs::Dense(_) => {
+                    let mut rest = y.as_slice();
+                    for batch in rows.batches()? {
+                        let batch = batch?;
+                        let (here, after) = rest.split_at(batch.num_rows());
+                        sums.add(&pipeline.matrix(&batch)?, here);
+                        rest = after;
+                    }
+                }
+                images => {
+                    for (block, y) in blocks(train.len).zip(y.chunks(BLOCK)) {
+                        let x = images.gather(&block.collect::<Vec<_>>())?;
+                        sums.add(&x.into_iter().map(f64::from).collect::<Vec<_>>(), y);
+                    }
+                }
+            }
+            least_squares::solve(sums, config.l2)?
         }
         (ModelConfig::Logistic(config), FittedTarget::Classes { labels, .. }) => {
             let classes = train.target.classes().unwrap_or_default();
-            let x = match &train.inputs {
-                Inputs::Dense { values, .. } => Cow::Borrowed(values),
-                images => Cow::Owned(all(images, train.len)),
-            };
-            logistic::solve(&x, width, classes, labels.len(), config.c)?
+            logistic::solve(&train.inputs, classes, labels.len(), config.c)?
         }
         _ => unreachable!("`ModelConfig::init` refused a model that does not fit the task"),
     };
     observer.event(Event::Solved {
         passes: weights.passes,
+        converged: weights.converged,
     });
     let narrow = |values: Vec<f64>| values.into_iter().map(|v| v as f32).collect();
     Ok(Fitted {
         network: Network::linear(narrow(weights.weight), narrow(weights.bias), device),
         first_loss: None,
-        history: json!({ "passes": weights.passes }),
+        history: json!({ "passes": weights.passes, "converged": weights.converged }),
     })
 }
 
-/// Images as one table, row by row.
-fn all(images: &Inputs, rows: usize) -> Vec<f32> {
-    images.gather(&(0..rows).collect::<Vec<_>>())
+/// Rows per task. Fixed, so that sums have one order at any number of threads.
+const BLOCK: usize = 1024;
+
+/// The rows in blocks.
+fn blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(BLOCK).map(move |start| start..rows.min(start + BLOCK))
 }

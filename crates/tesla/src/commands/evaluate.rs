@@ -38,7 +38,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         eprintln!("left out: {}", bad.clone().into_error());
     }
     let predictor = bundle.predictor(&open_device(args.device)?)?;
-    let report = tesla_train::evaluate(&predictor, frame.rows(), &|row| frame.place(row))?;
+    let report = tesla_train::evaluate(&predictor, &frame.all())?;
     let mut stdout = std::io::stdout().lock();
     match args.json {
         true => writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?,

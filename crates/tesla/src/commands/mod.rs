@@ -47,6 +47,9 @@ pub(crate) fn schema() -> Result<()> {
 
 /// The exit code of an error, as `tesla --help` documents them.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(Error::Data(tesla_data::Error::Spill { .. })) = error.downcast_ref::<Error>() {
+        return 3;
+    }
     let core = error
         .downcast_ref::<tesla_core::Error>()
         .or_else(|| match error.downcast_ref::<Error>() {
@@ -63,6 +66,18 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// An error and its causes; a cause that is already told is not told again.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |told, cause| {
+        let cause = cause.to_string();
+        match told.as_str() {
+            "" => cause,
+            told if told.contains(&cause) => told.into(),
+            told => format!("{told}: {cause}"),
+        }
+    })
+}
+
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -76,10 +91,11 @@ fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) ->
         Some(folder) if folder != Path::new("") => folder.to_path_buf(),
         _ => PathBuf::from("."),
     };
-    let fail = |source: io::Error| tesla_core::Error::Io {
+    let fail = |e: io::Error| tesla_core::Error::Io {
         action: "write",
         path: path.to_path_buf(),
-        source,
+        // Without the name of the temporary file, which says nothing to anybody.
+        source: e.raw_os_error().map_or(e, io::Error::from_raw_os_error),
     };
     let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(fail)?;
     {

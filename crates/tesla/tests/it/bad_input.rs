@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{fails, files, folder, iris, repo};
+use crate::support::{fails, files, folder, iris, repo, succeeds, tesla};
 
 const HEADER: &str = "sepal_length,sepal_width,petal_length,petal_width";
 
@@ -118,5 +118,56 @@ fn models_that_do_not_fit_the_data() {
         let args = ["train", data, "--target", "species", "--model", model, "--device", "flex"];
         let message = fails(folder.path(), &args);
         assert!(message.starts_with(part), "{message}");
+    }
+}
+
+#[test]
+fn a_few_bad_rows_are_quarantined_and_counted() {
+    let folder = folder();
+    let at = folder.path();
+    let mut text = String::from("x,y\n");
+    (0..300).for_each(|i| text.push_str(&format!("{i},{}\n", ["no", "yes"][usize::from(i > 150)])));
+    text.push_str("7\n8,\n");
+    write(at, "t.csv", &text);
+    let args = ["train", "t.csv", "--target", "y", "--model", "logistic", "--device", "flex", "--out", "run"];
+    let out = succeeds(at, &args);
+    assert!(out.contains("`t.csv`: 302 rows read = 300 kept + 2 quarantined"), "{out}");
+    let list = std::fs::read_to_string(at.join("run/quarantine.jsonl")).unwrap();
+    insta::assert_snapshot!(list, @r#"
+    {"source":"t.csv","line":302,"reason":"1 fields where 2 are expected: a quote or a delimiter is missing or too many"}
+    {"source":"t.csv","line":303,"column":"y","reason":"the target is missing: remove the row or fill it in"}
+    "#);
+
+    // The same rows are left out of an evaluation, and said to be.
+    let output = tesla(at, &["evaluate", "run/model.tesla", "t.csv", "--device", "flex", "--json"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("left out: `t.csv` line 303, column `y`: the target is missing"), "{stderr}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["rows"], 300);
+
+    // A stricter policy stops at the first.
+    write(at, "t.toml", "[data]\nsource = \"t.csv\"\ntarget = \"y\"\non_bad = \"fail\"\n");
+    let message = fails(at, &["train", "t.toml", "--device", "flex"]);
+    assert!(message.starts_with("`t.csv` line 302: 1 fields where 2 are expected"), "{message}");
+}
+
+#[test]
+fn the_model_does_not_depend_on_the_memory_budget() {
+    let folder = folder();
+    let at = folder.path();
+    for (name, model) in [("diabetes", "linear"), ("iris", "logistic"), ("wine", "mlp")] {
+        let target = ["progression", "species", "cultivar"][["linear", "logistic", "mlp"].iter().position(|m| *m == model).unwrap()];
+        let source = repo(&format!("datasets/{name}/{name}.csv"));
+        let mut hashes = Vec::new();
+        for memory in [1024, 0] {
+            write(at, "t.toml", &format!(
+                "[data]\nsource = {source:?}\ntarget = \"{target}\"\nmemory = {memory}\n[model]\nkind = \"{model}\"\n[train]\nepochs = 2\n"
+            ));
+            let out = succeeds(at, &["train", "t.toml", "--device", "flex", "--json", "--out", "run"]);
+            let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+            let bundle = tesla::Bundle::load(&at.join("run/model.tesla")).unwrap();
+            hashes.push((last["test"].to_string(), bundle.weights().to_vec()));
+        }
+        assert!(hashes[0] == hashes[1], "{name}");
     }
 }

@@ -64,7 +64,7 @@ fn a_run_leaves_what_is_needed_to_repeat_it() {
     assert_eq!(std::fs::read(first).unwrap(), std::fs::read(again).unwrap());
     assert_eq!(
         crate::support::files(&folder.path().join("run")),
-        ["metrics.jsonl", "model.tesla", "report.json", "tesla.toml"]
+        ["metrics.jsonl", "model.tesla", "quarantine.jsonl", "report.json", "tesla.toml"]
     );
 }
 
@@ -78,7 +78,10 @@ fn training_can_speak_json() {
     ];
     let out = succeeds(folder.path(), &args);
     let events: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!(events[0]["event"], "started");
+    let first = &events[0];
+    assert_eq!(first["event"], "rows");
+    assert_eq!([&first["read"], &first["kept"], &first["quarantined"]], [178, 178, 0]);
+    assert_eq!(events[1]["event"], "started");
     let last = events.last().unwrap();
     assert_eq!(last["event"], "finished");
     assert!(last["test"]["metrics"]["accuracy"].is_number());

@@ -83,7 +83,7 @@ fn logistic_equals_logistic_regression_on_every_test_row() {
         let rows = UInt32Array::from_iter_values(
             expected.iter().map(|p| p["row"].as_u64().unwrap() as u32),
         );
-        let rows = take_record_batch(data.frame.rows(), &rows).unwrap();
+        let rows = take_record_batch(&data.frame.to_batch().unwrap(), &rows).unwrap();
         let predictions = model.predict(&rows).unwrap();
         let Predictions::Classes { labels, probabilities } = &predictions else {
             panic!("classes are predicted");

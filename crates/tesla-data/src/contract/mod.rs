@@ -1,20 +1,23 @@
 //! The contract: what every column is, inferred once, stored with the model and enforced on every
 //! row, at training and at prediction alike.
 
-use std::collections::{BTreeSet, HashSet};
+mod infer;
+
+pub(crate) use infer::survey;
+
 use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
 use crate::arrow::compute::cast;
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::config::{ColumnConfigs, DataConfig};
 use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
-use crate::source::{IMAGE_KEY, Source};
+use crate::source::{Source, rows_to_batch};
+use crate::table::MEMORY;
 use crate::{BadRow, Error, Result, nearest};
 
 /// What a column holds.
@@ -115,41 +118,7 @@ pub enum Need {
     Features,
 }
 
-/// Text columns with more distinct values than this are free text, not categories.
-const MAX_CATEGORIES: usize = 1000;
-/// Whole-number targets with at most this many distinct values are classes.
-const MAX_NUMERIC_CLASSES: usize = 20;
-
 impl Contract {
-    /// Infers the contract from rows and from what the configuration says.
-    ///
-    /// # Errors
-    /// When a configured column does not exist, or no target is known.
-    pub fn infer(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Self> {
-        let (task, rules) = survey(frame, data, columns)?;
-        let names: Vec<String> = rules.iter().map(|rule| rule.name.clone()).collect();
-        let (Some(task), Some(target)) = (task, rules.iter().find(|r| r.role == Role::Target))
-        else {
-            return Err(Error::Config(format!(
-                "no target: say which column of `{}` to predict with `--target` or `target` in `[data]`, one of {}",
-                frame.name(),
-                list(&names)
-            )));
-        };
-        let target = target.name.clone();
-        let contract = Self {
-            task,
-            columns: rules,
-        };
-        if contract.features().next().is_none() {
-            return Err(Error::Config(format!(
-                "`{}` leaves no column to learn from: every column but `{target}` is dropped, empty or free text",
-                frame.name()
-            )));
-        }
-        Ok(contract)
-    }
-
     /// The columns the model sees.
     pub fn features(&self) -> impl Iterator<Item = &ColumnRule> {
         self.columns.iter().filter(|c| c.role == Role::Feature)
@@ -198,7 +167,33 @@ impl Contract {
             };
             schema = Arc::new(Schema::new(schema.fields().iter().map(own).collect::<Vec<_>>()));
         }
-        Frame::read(source, &schema)
+        Frame::read(source, &schema, MEMORY)
+    }
+
+    /// JSON objects as rows with the contract's features. Every feature must have a key: one that is
+    /// not there may be misspelt, and must not pass for a missing value.
+    ///
+    /// # Errors
+    /// When a key is absent, or a value is not of its column's kind; the message names the row,
+    /// counted from 1.
+    pub fn from_json(&self, rows: &[Map<String, Value>]) -> Result<RecordBatch> {
+        let place = |row: usize| format!("row {}", row + 1);
+        for (i, row) in rows.iter().enumerate() {
+            if let Some(absent) = self.features().find(|c| !row.contains_key(&c.name)) {
+                let keys: Vec<String> = row.keys().cloned().collect();
+                let near = nearest(&absent.name, &keys)
+                    .map_or(String::new(), |near| format!(" (is `{near}` it?)"));
+                return Err(Error::Row {
+                    place: place(i),
+                    reason: format!(
+                        "no key `{}`{near}: expected one for each of {}, `null` where there is no value",
+                        absent.name,
+                        list(&self.features().map(|c| c.name.clone()).collect::<Vec<_>>())
+                    ),
+                });
+            }
+        }
+        rows_to_batch(rows, &self.schema(Need::Features), &place)
     }
 
     /// Brings rows into the contract's columns and types: any Arrow layout of a number or a text
@@ -287,7 +282,7 @@ pub(crate) fn number(field: &[u8]) -> Option<f64> {
     if !matches!(field.first()?, b'0'..=b'9' | b'+' | b'-' | b'.') {
         return None;
     }
-    let value: f64 = std::str::from_utf8(field).ok()?.parse().ok()?;
+    let value: f64 = fast_float2::parse(field).ok()?;
     value.is_finite().then_some(value)
 }
 
@@ -307,178 +302,6 @@ pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<(usize, &'
             place: "the rows".into(),
             valid: schema.fields().iter().map(|f| f.name().clone()).collect(),
         })
-}
-
-fn is_image(field: &Field) -> bool {
-    field.metadata().contains_key(IMAGE_KEY)
-}
-
-/// What every column is, and the task when a target is known: what a contract is made of.
-///
-/// # Errors
-/// When a configured column does not exist, or is configured as what it cannot be.
-pub(crate) fn survey(
-    frame: &Frame,
-    data: &DataConfig,
-    columns: &ColumnConfigs,
-) -> Result<(Option<Task>, Vec<ColumnRule>)> {
-    let rows = frame.rows();
-    let schema = rows.schema();
-    let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
-    let known = |column: &str| match names.iter().any(|n| n == column) {
-        true => Ok(()),
-        false => Err(Error::MissingColumn {
-            column: column.to_string(),
-            place: format!("`{}`", frame.name()),
-            valid: names.clone(),
-        }),
-    };
-    let has_images = schema.fields().iter().any(|f| is_image(f));
-    let target = match data.target.as_deref() {
-        None if has_images && names.iter().any(|n| n == "label") => Some("label"),
-        target => target,
-    };
-    for column in target.into_iter().chain(data.drop.iter().map(String::as_str)).chain(columns.keys().map(String::as_str)) {
-        known(column)?;
-    }
-    if let Some(target) = target.filter(|target| data.drop.iter().any(|c| c == target)) {
-        let message = format!("`{target}` is both the target and in `drop`: remove one");
-        return Err(Error::Config(message));
-    }
-
-    // Columns do not know of each other: counting distinct texts is worth a thread each.
-    let survey = |(field, values): (&Arc<Field>, &ArrayRef)| {
-        let config = columns.get(field.name()).cloned().unwrap_or_default();
-        let mut rule = rule(field, values, config.kind)?;
-        let mut task = None;
-        if target == Some(field.name()) {
-            rule.role = Role::Target;
-            rule.note = None;
-            let found = target_task(&rule, values, data.task)?;
-            task = Some(found);
-            if found == Task::Classification {
-                rule.kind = ColumnKind::Category;
-                rule.range = None;
-                rule.categories = distinct(&as_strings(values)?, usize::MAX);
-            }
-        } else if data.drop.iter().any(|c| c == field.name())
-            || (has_images && rule.kind != ColumnKind::Image)
-        {
-            rule.role = Role::Unused;
-            rule.note = None;
-        }
-        Ok((task, rule))
-    };
-    let pairs: Vec<_> = std::iter::zip(schema.fields(), rows.columns()).collect();
-    let surveyed: Vec<(Option<Task>, ColumnRule)> =
-        pairs.into_par_iter().map(survey).collect::<Result<_>>()?;
-    let task = surveyed.iter().find_map(|(task, _)| *task);
-    Ok((task, surveyed.into_iter().map(|(_, rule)| rule).collect()))
-}
-
-fn rule(field: &Field, values: &ArrayRef, said: Option<ColumnKind>) -> Result<ColumnRule> {
-    let mut rule = ColumnRule {
-        name: field.name().clone(),
-        kind: ColumnKind::Numeric,
-        role: Role::Feature,
-        nullable: values.null_count() > 0,
-        range: None,
-        categories: Vec::new(),
-        note: None,
-    };
-    if is_image(field) {
-        rule.kind = ColumnKind::Image;
-        return Ok(rule);
-    }
-    if values.null_count() == values.len() {
-        rule.role = Role::Unused;
-        rule.note = Some("it has no values".into());
-        return Ok(rule);
-    }
-    let is_number = values.data_type().is_numeric();
-    rule.kind = match said {
-        Some(ColumnKind::Image) | Some(ColumnKind::Numeric) if !is_number => {
-            return Err(Error::Config(format!(
-                "column `{}` is configured as a number or an image, but holds text: use `kind = \"category\"`",
-                field.name()
-            )));
-        }
-        Some(kind) => kind,
-        None if is_number => ColumnKind::Numeric,
-        None => {
-            let seen = distinct(&as_strings(values)?, MAX_CATEGORIES + 1).len();
-            let present = values.len() - values.null_count();
-            match seen > MAX_CATEGORIES || (seen > 20 && 2 * seen > present) {
-                true => ColumnKind::Text,
-                false => ColumnKind::Category,
-            }
-        }
-    };
-    match rule.kind {
-        ColumnKind::Numeric => {
-            let values = cast(values, &DataType::Float64)?;
-            let values = downcast::<Float64Array>(&values)?;
-            let values = values.iter().flatten().filter(|v| !v.is_nan());
-            let range = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[min, max], v| {
-                [min.min(v), max.max(v)]
-            });
-            rule.range = (range[0] <= range[1]).then_some(range);
-        }
-        ColumnKind::Category => rule.categories = distinct(&as_strings(values)?, usize::MAX),
-        ColumnKind::Text => {
-            rule.role = Role::Unused;
-            rule.note = Some(
-                "it looks like free text or an identifier; say `kind = \"category\"` to use it"
-                    .into(),
-            );
-        }
-        ColumnKind::Image => {}
-    }
-    Ok(rule)
-}
-
-fn target_task(rule: &ColumnRule, values: &ArrayRef, said: Option<Task>) -> Result<Task> {
-    let is_number = values.data_type().is_numeric();
-    match said {
-        Some(Task::Regression) if !is_number => Err(Error::Config(format!(
-            "the target `{}` holds text, which cannot be predicted as a number: use `task = \"classification\"`",
-            rule.name
-        ))),
-        Some(task) => Ok(task),
-        None if !is_number || rule.kind != ColumnKind::Numeric => Ok(Task::Classification),
-        None => {
-            let values = cast(values, &DataType::Float64)?;
-            let values = downcast::<Float64Array>(&values)?;
-            let whole = values.iter().flatten().all(|v| v.fract() == 0.0);
-            let few = whole && {
-                let seen: BTreeSet<i64> = values
-                    .iter()
-                    .flatten()
-                    .map(|v| v as i64)
-                    .take(100_000)
-                    .collect();
-                seen.len() <= MAX_NUMERIC_CLASSES
-            };
-            Ok(match few {
-                true => Task::Classification,
-                false => Task::Regression,
-            })
-        }
-    }
-}
-
-/// The distinct values, sorted; stops once there are `limit`.
-fn distinct(values: &StringArray, limit: usize) -> Vec<String> {
-    let mut seen = HashSet::new();
-    for value in values.iter().flatten() {
-        if seen.len() >= limit {
-            break;
-        }
-        seen.insert(value);
-    }
-    let mut seen: Vec<String> = seen.into_iter().map(String::from).collect();
-    seen.sort_unstable();
-    seen
 }
 
 fn numbers(
@@ -552,7 +375,7 @@ fn check_target(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CsvConfig;
+    use crate::config::{CsvConfig, DataConfig};
     use crate::source::{CsvSource, Input};
 
     fn frame(text: &str) -> Frame {
@@ -599,7 +422,7 @@ mod tests {
         let place = |row: usize| format!("row {}", row + 1);
         let rows = frame("y,x\na,1\nb,oops\n");
         let error = contract
-            .conform(rows.rows(), Need::Features, &place)
+            .conform(&rows.to_batch().unwrap(), Need::Features, &place)
             .unwrap_err();
         assert!(
             error
@@ -609,7 +432,7 @@ mod tests {
         );
         let rows = frame("x,y\n1,a\n2,c\n");
         let error = contract
-            .conform(rows.rows(), Need::Target, &place)
+            .conform(&rows.to_batch().unwrap(), Need::Target, &place)
             .unwrap_err();
         assert!(
             error

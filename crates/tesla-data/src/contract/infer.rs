@@ -1,0 +1,271 @@
+//! What every column is, from one pass over the rows.
+
+use std::collections::BTreeSet;
+
+use super::{ColumnKind, ColumnRule, Contract, Role, Task};
+use crate::arrow::array::{Array, ArrayRef, Float64Array};
+use crate::arrow::compute::cast;
+use crate::arrow::datatypes::{DataType, Field};
+use crate::config::{ColumnConfigs, DataConfig};
+use crate::error::list;
+use crate::frame::{as_strings, downcast};
+use crate::source::IMAGE_KEY;
+use crate::{Error, Frame, Result};
+
+/// Text columns with more distinct values than this are free text, not categories.
+const MAX_CATEGORIES: usize = 1000;
+/// Whole-number targets with at most this many distinct values are classes.
+const MAX_NUMERIC_CLASSES: usize = 20;
+/// More distinct values than this are not kept: no target has so many classes, and no column so
+/// many categories.
+const MAX_DISTINCT: usize = 100_000;
+
+impl Contract {
+    /// Infers the contract from rows and from what the configuration says.
+    ///
+    /// # Errors
+    /// When a configured column does not exist, or no target is known.
+    pub fn infer(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Self> {
+        let (task, rules) = survey(frame, data, columns)?;
+        let target = rules.iter().find(|rule| rule.role == Role::Target);
+        let (Some(task), Some(target)) = (task, target.map(|rule| rule.name.clone())) else {
+            let names: Vec<String> = rules.into_iter().map(|rule| rule.name).collect();
+            return Err(Error::Config(format!(
+                "no target: say which column of `{}` to predict with `--target` or `target` in `[data]`, one of {}",
+                frame.name(),
+                list(&names)
+            )));
+        };
+        let contract = Self {
+            task,
+            columns: rules,
+        };
+        if contract.features().next().is_none() {
+            return Err(Error::Config(format!(
+                "`{}` leaves no column to learn from: every column but `{target}` is dropped, empty or free text",
+                frame.name()
+            )));
+        }
+        Ok(contract)
+    }
+}
+
+/// What every column is, and the task when a target is known: what a contract is made of.
+///
+/// # Errors
+/// When a configured column does not exist, or is configured as what it cannot be.
+pub(crate) fn survey(
+    frame: &Frame,
+    data: &DataConfig,
+    columns: &ColumnConfigs,
+) -> Result<(Option<Task>, Vec<ColumnRule>)> {
+    let schema = frame.schema();
+    let target = target(frame, data, columns)?;
+    let mut stats: Vec<Stats> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let said = columns.get(field.name()).and_then(|c| c.kind);
+            let is_category =
+                said == Some(ColumnKind::Category) || target.as_ref() == Some(field.name());
+            Stats::new(field, is_category)
+        })
+        .collect();
+    for batch in frame.batches()? {
+        for (stats, values) in std::iter::zip(&mut stats, batch?.columns()) {
+            stats.update(values)?;
+        }
+    }
+
+    let has_images = schema.fields().iter().any(|f| is_image(f));
+    let mut task = None;
+    let mut rules = Vec::new();
+    for (field, stats) in std::iter::zip(schema.fields(), stats) {
+        let said = columns.get(field.name()).and_then(|c| c.kind);
+        let mut rule = stats.rule(field, said)?;
+        if target.as_ref() == Some(field.name()) {
+            rule.role = Role::Target;
+            rule.note = None;
+            let found = stats.task(&rule, data.task)?;
+            task = Some(found);
+            if found == Task::Classification {
+                rule.kind = ColumnKind::Category;
+                rule.range = None;
+                rule.categories = stats.categories(&rule.name)?;
+            }
+        } else if data.drop.iter().any(|c| c == field.name())
+            || (has_images && rule.kind != ColumnKind::Image)
+        {
+            rule.role = Role::Unused;
+            rule.note = None;
+        }
+        rules.push(rule);
+    }
+    Ok((task, rules))
+}
+
+/// The target's name, where there is one; every configured column must exist.
+fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Option<String>> {
+    let fields = frame.schema().fields();
+    let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
+    let target = match data.target.as_deref() {
+        None if fields.iter().any(|f| is_image(f)) && names.iter().any(|n| n == "label") => {
+            Some("label")
+        }
+        target => target,
+    };
+    let said = data.drop.iter().chain(columns.keys()).map(String::as_str);
+    for column in target.into_iter().chain(said) {
+        if !names.iter().any(|n| n == column) {
+            return Err(Error::MissingColumn {
+                column: column.to_string(),
+                place: format!("`{}`", frame.name()),
+                valid: names,
+            });
+        }
+    }
+    if let Some(target) = target.filter(|target| data.drop.iter().any(|c| c == target)) {
+        let message = format!("`{target}` is both the target and in `drop`: remove one");
+        return Err(Error::Config(message));
+    }
+    Ok(target.map(String::from))
+}
+
+fn is_image(field: &Field) -> bool {
+    field.metadata().contains_key(IMAGE_KEY)
+}
+
+/// What is known of a column after some batches.
+struct Stats {
+    is_number: bool,
+    is_image: bool,
+    rows: usize,
+    missing: usize,
+    range: Option<[f64; 2]>,
+    /// Whether every number so far is whole.
+    whole: bool,
+    /// The distinct values as text, up to `MAX_DISTINCT`; only where they may be needed.
+    distinct: Option<BTreeSet<String>>,
+}
+
+impl Stats {
+    fn new(field: &Field, is_category: bool) -> Self {
+        let is_number = field.data_type().is_numeric();
+        let is_image = is_image(field);
+        let wants_distinct = !is_image && (!is_number || is_category);
+        Self {
+            is_number,
+            is_image,
+            rows: 0,
+            missing: 0,
+            range: None,
+            whole: true,
+            distinct: wants_distinct.then(BTreeSet::new),
+        }
+    }
+
+    fn update(&mut self, values: &ArrayRef) -> Result<()> {
+        self.rows += values.len();
+        self.missing += values.null_count();
+        if self.is_number {
+            let values = cast(values, &DataType::Float64)?;
+            for value in downcast::<Float64Array>(&values)?.iter().flatten() {
+                if value.is_nan() {
+                    continue;
+                }
+                let [min, max] = self.range.unwrap_or([value, value]);
+                self.range = Some([min.min(value), max.max(value)]);
+                self.whole &= value.fract() == 0.0;
+            }
+        }
+        if let Some(distinct) = self.distinct.as_mut().filter(|d| d.len() <= MAX_DISTINCT) {
+            for value in as_strings(values)?.iter().flatten() {
+                if !distinct.contains(value) && distinct.len() <= MAX_DISTINCT {
+                    distinct.insert(value.to_string());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rule(&self, field: &Field, said: Option<ColumnKind>) -> Result<ColumnRule> {
+        let mut rule = ColumnRule {
+            name: field.name().clone(),
+            kind: ColumnKind::Numeric,
+            role: Role::Feature,
+            nullable: self.missing > 0,
+            range: None,
+            categories: Vec::new(),
+            note: None,
+        };
+        if self.is_image {
+            rule.kind = ColumnKind::Image;
+            return Ok(rule);
+        }
+        if self.missing == self.rows {
+            rule.role = Role::Unused;
+            rule.note = Some("it has no values".into());
+            return Ok(rule);
+        }
+        rule.kind = match said {
+            Some(ColumnKind::Image) | Some(ColumnKind::Numeric) if !self.is_number => {
+                return Err(Error::Config(format!(
+                    "column `{}` is configured as a number or an image, but holds text: use `kind = \"category\"`",
+                    field.name()
+                )));
+            }
+            Some(kind) => kind,
+            None if self.is_number => ColumnKind::Numeric,
+            None => {
+                let seen = self.distinct.as_ref().map_or(0, BTreeSet::len);
+                let present = self.rows - self.missing;
+                match seen > MAX_CATEGORIES || (seen > 20 && 2 * seen > present) {
+                    true => ColumnKind::Text,
+                    false => ColumnKind::Category,
+                }
+            }
+        };
+        match rule.kind {
+            ColumnKind::Numeric => rule.range = self.range,
+            ColumnKind::Category => rule.categories = self.categories(field.name())?,
+            ColumnKind::Text => {
+                rule.role = Role::Unused;
+                rule.note = Some(
+                    "it looks like free text or an identifier; say `kind = \"category\"` to use it"
+                        .into(),
+                );
+            }
+            ColumnKind::Image => {}
+        }
+        Ok(rule)
+    }
+
+    /// The distinct values, sorted.
+    fn categories(&self, column: &str) -> Result<Vec<String>> {
+        let distinct = self.distinct.iter().flatten();
+        match self.distinct.as_ref().is_some_and(|d| d.len() > MAX_DISTINCT) {
+            true => Err(Error::Config(format!(
+                "column `{column}` has more than {MAX_DISTINCT} distinct values, which are no categories: drop it, or say another `kind`"
+            ))),
+            false => Ok(distinct.cloned().collect()),
+        }
+    }
+
+    fn task(&self, rule: &ColumnRule, said: Option<Task>) -> Result<Task> {
+        match said {
+            Some(Task::Regression) if !self.is_number => Err(Error::Config(format!(
+                "the target `{}` holds text, which cannot be predicted as a number: use `task = \"classification\"`",
+                rule.name
+            ))),
+            Some(task) => Ok(task),
+            None if !self.is_number || rule.kind != ColumnKind::Numeric => Ok(Task::Classification),
+            None => {
+                let seen = self.distinct.as_ref().map_or(0, BTreeSet::len);
+                Ok(match self.whole && seen <= MAX_NUMERIC_CLASSES {
+                    true => Task::Classification,
+                    false => Task::Regression,
+                })
+            }
+        }
+    }
+}

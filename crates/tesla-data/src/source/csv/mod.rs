@@ -1,0 +1,454 @@
+//! CSV files: text, one record a line, fields between delimiters.
+
+mod blocks;
+mod dialect;
+mod infer;
+mod record;
+mod scan;
+
+use std::io::Read;
+use std::sync::Arc;
+
+use self::blocks::{Blocks, Mapped};
+use self::dialect::Dialect;
+use self::record::Fields;
+use super::{Batches, Input, Source, text};
+use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use crate::config::CsvConfig;
+use crate::{Error, Place, Result};
+
+/// A CSV file, or anything separated by one character or by runs of blanks.
+///
+/// All rows are looked at before a column's type is settled, so a late exception cannot surprise.
+/// A column is a number (`Float64`) when every value that is not missing is one, or when at least
+/// 99 % of them are and these are at least 100: the others are then bad rows, named with their
+/// line. Any other column is text (`Utf8`).
+pub struct CsvSource {
+    input: Input,
+    config: CsvConfig,
+    dialect: Dialect,
+    names: Vec<String>,
+}
+
+impl CsvSource {
+    /// Infers what the configuration does not say of the dialect, and reads the header.
+    ///
+    /// # Errors
+    /// When the configuration contradicts itself; when the file is empty or is not text; when the
+    /// header names a column twice or is not UTF-8.
+    pub fn open(input: Input, config: CsvConfig) -> Result<Self> {
+        const START: u64 = 1 << 16;
+        let mut start = Vec::new();
+        let reader = text_from(&input, &config)?;
+        reader
+            .take(START)
+            .read_to_end(&mut start)
+            .map_err(|e| input.error(e))?;
+        if start.contains(&0) {
+            let reason = "is not text, it holds zero bytes: say `encoding = \"utf-16le\"` in `[data.csv]` if it is UTF-16";
+            return Err(Error::source(input.name(), reason));
+        }
+        let is_whole = (start.len() as u64) < START;
+        let name = input.inner_name();
+        let is_tsv = name.ends_with(".tsv") || name.ends_with(".tab");
+        let dialect = Dialect::new(&config, &start, is_whole, is_tsv)?;
+        let mut source = Self {
+            input,
+            config,
+            dialect,
+            names: Vec::new(),
+        };
+        source.names = source.read_names()?;
+        Ok(source)
+    }
+
+    fn read_names(&self) -> Result<Vec<String>> {
+        let Some(block) = self.blocks()?.read()? else {
+            let expected = match self.config.header {
+                true => "is empty: expected a header line and at least one row",
+                false => "is empty: expected at least one row",
+            };
+            return Err(Error::source(self.name(), expected));
+        };
+        let first = &block.text[block.records[0].start..block.records[0].end];
+        let mut fields = Fields::default();
+        self.dialect.split(first, &mut fields);
+        let count = fields.list.len();
+        let names: Vec<String> = match (self.config.header, self.config.names.as_slice()) {
+            (true, _) => std::iter::zip(1.., fields.iter(first))
+                .map(|(i, name)| match std::str::from_utf8(name) {
+                    // Data frames are often written with an index that has no name.
+                    Ok("") => Ok(format!("c{i}")),
+                    Ok(name) => Ok(name.to_string()),
+                    Err(_) => {
+                        let reason =
+                            format!("has a header that cannot be read: {}", text::NOT_UTF8);
+                        Err(Error::source(self.name(), reason))
+                    }
+                })
+                .collect::<Result<_>>()?,
+            (false, []) => (1..=count).map(|i| format!("c{i}")).collect(),
+            (false, given) if given.len() != count => {
+                let reason = format!(
+                    "has {count} fields in its first line, but `names` lists {}",
+                    given.len()
+                );
+                return Err(Error::source(self.name(), reason));
+            }
+            (false, given) => given.to_vec(),
+        };
+        let mut sorted: Vec<&String> = names.iter().collect();
+        sorted.sort();
+        if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            let reason = format!(
+                "names the column `{}` twice: say `header = false`, `skip_rows = 1` and `names` in `[data.csv]` to name the columns yourself",
+                twice[0]
+            );
+            return Err(Error::source(self.name(), reason));
+        }
+        Ok(names)
+    }
+
+    /// The file from its first record, the header, on.
+    fn blocks(&self) -> Result<Blocks> {
+        let reader = text_from(&self.input, &self.config)?;
+        let line = self.config.skip_rows as u64 + 1;
+        Ok(Blocks::new(
+            reader,
+            self.dialect.syntax,
+            self.name().into(),
+            line,
+        ))
+    }
+
+    /// The file from its first row on.
+    fn rows(&self) -> Result<Blocks> {
+        let mut blocks = self.blocks()?;
+        if self.config.header {
+            blocks.skip_record();
+        }
+        Ok(blocks)
+    }
+}
+
+/// A reader at the first line that is not skipped.
+fn text_from(input: &Input, config: &CsvConfig) -> Result<Box<dyn std::io::BufRead + Send>> {
+    let mut reader = text::reader(input, config.encoding.as_deref())?;
+    for _ in 0..config.skip_rows {
+        let skipped = reader.skip_until(b'\n').map_err(|e| input.error(e))?;
+        if skipped == 0 {
+            break;
+        }
+    }
+    Ok(reader)
+}
+
+impl Source for CsvSource {
+    fn name(&self) -> &str {
+        self.input.name()
+    }
+
+    fn schema(&self) -> Result<SchemaRef> {
+        let seen = infer::infer(self.rows()?, &self.dialect, self.names.len())?;
+        let fields: Vec<Field> = std::iter::zip(&self.names, seen)
+            .map(|(name, seen)| Field::new(name, seen.data_type(), true))
+            .collect();
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    fn raw_schema(&self) -> Result<SchemaRef> {
+        let field = |name: &String| Field::new(name, DataType::Utf8, true);
+        let fields: Vec<Field> = self.names.iter().map(field).collect();
+        Ok(Arc::new(Schema::new(fields)))
+    }
+
+    fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| {
+                let at = self.names.iter().position(|n| n == field.name());
+                at.ok_or_else(|| Error::MissingColumn {
+                    column: field.name().clone(),
+                    place: format!("`{}`", self.name()),
+                    valid: self.names.clone(),
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let plan = scan::Plan {
+            name: self.name(),
+            names: &self.names,
+            dialect: &self.dialect,
+            schema: schema.clone(),
+            columns,
+        };
+        let blocks = Mapped::new(self.rows()?, move |block| plan.read(&block));
+        Ok(Box::new(blocks.flat_map(|block| {
+            let (batches, error) = match block.and_then(|batches| batches) {
+                Ok(batches) => (batches, None),
+                Err(error) => (Vec::new(), Some(Err(error))),
+            };
+            batches.into_iter().map(Ok).chain(error)
+        })))
+    }
+
+    /// Reads the file again to find the lines; only a message needs them.
+    fn places(&self, rows: &[usize]) -> Vec<Place> {
+        let lines = || -> Option<Vec<Place>> {
+            let mut blocks = self.rows().ok()?;
+            let mut places = Vec::with_capacity(rows.len());
+            while places.len() < rows.len() {
+                let block = blocks.read().ok()??;
+                while let Some(record) = rows
+                    .get(places.len())
+                    .and_then(|row| block.records.get(row.checked_sub(block.first)?))
+                {
+                    places.push(Place::line(self.name(), record.line));
+                }
+            }
+            Some(places)
+        };
+        lines().unwrap_or_else(|| {
+            let row = |row: &usize| Place::row(self.name(), *row);
+            rows.iter().map(row).collect()
+        })
+    }
+
+    fn fingerprint(&self) -> Result<String> {
+        self.input.fingerprint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Frame;
+    use crate::arrow::array::{AsArray, RecordBatch};
+    use crate::arrow::datatypes::Float64Type;
+    use crate::frame::as_strings;
+    use crate::source::Scanned;
+
+    fn open(text: impl AsRef<[u8]>, config: CsvConfig) -> Result<CsvSource> {
+        CsvSource::open(Input::from_bytes("t.csv", text.as_ref()), config)
+    }
+
+    fn read(text: &str) -> Result<RecordBatch> {
+        let source = open(text, CsvConfig::default())?;
+        let frame = Frame::read_all(Box::new(source))?;
+        match frame.bad() {
+            [] => Ok(frame.to_batch()?),
+            [first, ..] => Err(first.clone().into_error()),
+        }
+    }
+
+    fn message(text: &str) -> String {
+        read(text).map(|_| ()).unwrap_err().to_string()
+    }
+
+    /// The columns as texts, `-` where a value is missing, each after its name and type.
+    fn columns(text: impl AsRef<[u8]>, config: CsvConfig) -> Vec<String> {
+        let frame = Frame::read_all(Box::new(open(text, config).unwrap())).unwrap();
+        let rows = frame.to_batch().unwrap();
+        std::iter::zip(rows.schema().fields(), rows.columns())
+            .map(|(field, column)| {
+                let kind = match field.data_type() {
+                    DataType::Float64 => "number",
+                    _ => "text",
+                };
+                let values = as_strings(column).unwrap();
+                let values: Vec<&str> = values.iter().map(|v| v.unwrap_or("-")).collect();
+                format!("{} {kind}: {}", field.name(), values.join(" "))
+            })
+            .collect()
+    }
+
+    fn scan(source: &CsvSource) -> Result<Vec<Scanned>> {
+        source.scan(&source.schema()?)?.collect()
+    }
+
+    #[test]
+    fn infers_numbers_and_text_and_keeps_missing_values() {
+        let rows = read("\u{feff}a,b\n 1 , x\n?,\"y, z\"\n2.5,\n").unwrap();
+        let a = rows.column(0).as_primitive::<Float64Type>();
+        assert_eq!(a.iter().collect::<Vec<_>>(), [Some(1.0), None, Some(2.5)]);
+        let b = rows.column(1).as_string::<i32>();
+        assert_eq!(
+            b.iter().collect::<Vec<_>>(),
+            [Some("x"), Some("y, z"), None]
+        );
+    }
+
+    #[test]
+    fn dialects_are_inferred_or_said() {
+        let config = CsvConfig::default();
+        let expected = ["a number: 1.5 -2", "b text: x -"];
+        assert_eq!(
+            columns("a\tb\r\n1.5\tx\r\n-2\t\r\n", config.clone()),
+            expected
+        );
+        assert_eq!(columns("a|b\r1.5|x\r-2|NA", config.clone()), expected);
+        let comma = CsvConfig {
+            decimal: ',',
+            ..config.clone()
+        };
+        assert_eq!(columns("a;b\n1,5;x\n-2;?\n", comma.clone()), expected);
+        assert_eq!(columns("a\n1,5\n-2\n", comma)[..], expected[..1]);
+        let bare = CsvConfig {
+            header: false,
+            names: vec!["a".into(), "b".into()],
+            delimiter: Some(' '),
+            ..config.clone()
+        };
+        assert_eq!(columns("  1.5   x \n\n-2\t ?  \n", bare), expected);
+        let odd = CsvConfig {
+            skip_rows: 2,
+            comment: Some('#'),
+            quote: "'".into(),
+            ..config.clone()
+        };
+        let text = "made by \"hand\nyesterday\n#c\na,b\n1.5,'x'\n# it's a comment\n-2,''\n";
+        assert_eq!(columns(text, odd), expected);
+        let plain = CsvConfig {
+            quote: String::new(),
+            ..config
+        };
+        assert_eq!(columns("a\n\"x\n\"y\"\n", plain), ["a text: \"x \"y\""]);
+    }
+
+    #[test]
+    fn encodings_are_marked_or_said() {
+        let utf16: Vec<u8> = "\u{feff}a,b\n1.5,é\n"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
+        let expected = ["a number: 1.5", "b text: é"];
+        assert_eq!(columns(utf16, CsvConfig::default()), expected);
+        let latin1 = b"a,b\n1.5,\xe9\n";
+        let said = CsvConfig {
+            encoding: Some("latin-1".into()),
+            ..Default::default()
+        };
+        assert_eq!(columns(latin1, said), expected);
+        let scanned = scan(&open(latin1, CsvConfig::default()).unwrap()).unwrap();
+        assert!(
+            scanned[0].bad[0]
+                .reason
+                .contains("say `encoding = \"latin-1\"`")
+        );
+        let error = open(b"\xe9,b\n1,2\n", CsvConfig::default()).err().unwrap();
+        assert!(
+            error.to_string().contains("say `encoding = \"latin-1\"`"),
+            "{error}"
+        );
+        let error = open(b"a\0,\0b\0\n\0", CsvConfig::default()).err().unwrap();
+        assert!(error.to_string().contains("utf-16le"), "{error}");
+    }
+
+    #[test]
+    fn a_few_late_texts_are_bad_rows_and_many_make_a_text() {
+        let mut text = String::from("a,b\n");
+        text.extend((0..20_000).map(|i| format!("{i},x\n")));
+        text.push_str("late,x\n7\n8,x\n");
+        let source = open(&text, CsvConfig::default()).unwrap();
+        assert_eq!(
+            source.schema().unwrap().field(0).data_type(),
+            &DataType::Float64
+        );
+        let scanned = scan(&source).unwrap();
+        let bad: Vec<_> = scanned.iter().flat_map(|s| &s.bad).collect();
+        assert_eq!(
+            scanned.iter().map(|s| s.rows.num_rows()).sum::<usize>(),
+            20_001
+        );
+        assert_eq!(bad[0].place.to_string(), "`t.csv` line 20002");
+        assert_eq!(
+            (bad[0].number, bad[0].value.as_deref()),
+            (20_000, Some("late"))
+        );
+        assert!(bad[1].reason.starts_with("1 fields where 2 are expected"));
+        assert_eq!(bad[1].number, 20_001);
+
+        text.extend((0..300).map(|_| "late,x\n"));
+        let source = open(&text, CsvConfig::default()).unwrap();
+        assert_eq!(
+            source.schema().unwrap().field(0).data_type(),
+            &DataType::Utf8
+        );
+    }
+
+    #[test]
+    fn blocks_join_without_a_seam() {
+        // Quoted line breaks and rows of many lengths, over several blocks.
+        let row = |i: usize| format!("{i},\"{}\n\"\"{i}\"\"\"\n", "é,".repeat(i % 50));
+        let text: String = (0..60_000).map(row).collect();
+        let config = CsvConfig {
+            header: false,
+            ..Default::default()
+        };
+        let source = open(&text, config).unwrap();
+        let mut seen = 0;
+        for scanned in source.scan(&source.schema().unwrap()).unwrap() {
+            let scanned = scanned.unwrap();
+            assert!(scanned.bad.is_empty() && scanned.rows.num_rows() <= super::super::BATCH_ROWS);
+            let numbers = scanned.rows.column(0).as_primitive::<Float64Type>();
+            for (row, value) in numbers.values().iter().enumerate() {
+                assert_eq!(*value, seen as f64);
+                let expected = format!("{}\n\"{seen}\"", "é,".repeat(seen % 50));
+                assert_eq!(
+                    scanned.rows.column(1).as_string::<i32>().value(row),
+                    expected
+                );
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 60_000);
+        let places = source.places(&[0, 1, 59_999]);
+        let lines: Vec<_> = places.iter().map(|p| p.line.unwrap()).collect();
+        assert_eq!(lines, [1, 3, 119_999]);
+    }
+
+    #[test]
+    fn an_endless_field_is_refused() {
+        let mut text = b"a,b\n1,2\n3,\"".to_vec();
+        text.resize(text.len() + (40 << 20), b'x');
+        let config = CsvConfig::default();
+        let source = open(&text, config.clone()).unwrap();
+        let error = source.schema().unwrap_err().to_string();
+        assert!(
+            error.starts_with("`t.csv` line 3: the row is longer than 16 MiB"),
+            "{error}"
+        );
+        text.truncate(1000);
+        let error = open(&text, config).err().unwrap().to_string();
+        assert!(
+            error.starts_with("`t.csv` line 3: a quote opens here and never closes"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        insta_like(&message("a,b\n1,2\n3\n"), "`t.csv` line 3: 1 fields");
+        insta_like(&message(""), "`t.csv` is empty");
+        insta_like(&message("a,a\n1,2\n"), "names the column `a` twice");
+        insta_like(&message("a,b\n"), "`t.csv` has no rows");
+    }
+
+    fn insta_like(message: &str, part: &str) {
+        assert!(message.contains(part), "{message}");
+    }
+
+    #[test]
+    fn a_row_knows_its_line_even_after_a_quoted_line_break() {
+        let source = open("a\n\"x\ny\"\n\nz\n", CsvConfig::default()).unwrap();
+        assert_eq!(source.places(&[1])[0].to_string(), "`t.csv` line 5");
+    }
+
+    #[test]
+    fn a_column_without_a_name_gets_one() {
+        assert_eq!(
+            columns(",b\n1,x\n", CsvConfig::default()),
+            ["c1 number: 1", "b text: x"]
+        );
+    }
+}
