@@ -11,6 +11,7 @@
 //!   enforced again on every row that asks for a prediction.
 //! * [`split`] divides rows into train, validation and test with a seed.
 //! * [`prepare`] learns imputation, scaling and encoding from the training rows only.
+//! * [`profile`](mod@profile) says what a data set looks like and what is suspicious about it.
 //! * [`samples`] is what comes out: numbers and pixels, ready to become tensors.
 //!
 //! The crate knows nothing of Burn, of HTTP servers or of the command line.
@@ -24,6 +25,7 @@ mod floats;
 pub mod frame;
 pub mod prepare;
 mod paths;
+pub mod profile;
 mod quarantine;
 pub mod samples;
 pub mod source;
@@ -65,6 +67,7 @@ pub use fingerprint::hex_sha256;
 pub use frame::{Frame, Selection};
 pub use paths::Paths;
 pub use prepare::{FittedPipeline, Pipeline};
+pub use profile::{Profile, profile};
 pub use quarantine::{BadPolicy, BadRow, OnBad, Place};
 pub use samples::{Inputs, Samples, Target};
 pub use source::Source;

@@ -58,23 +58,37 @@ impl BadPolicy {
     }
 }
 
-/// The three commonest reasons, with how often and where first.
-fn commonest(bad: &[BadRow]) -> String {
+/// A reason that rows are bad for.
+pub(crate) struct Group<'a> {
+    /// How many rows have it.
+    pub(crate) count: usize,
+    /// The first of them.
+    pub(crate) first: &'a BadRow,
+}
+
+/// Bad rows by reason, the commonest first.
+pub(crate) fn groups(bad: &[BadRow]) -> Vec<Group<'_>> {
     // Values differ from row to row; what stands between the backticks is no part of the reason.
     let kind = |bad: &BadRow| {
         let outside = bad.reason.split('`').step_by(2);
         (bad.column.clone(), outside.collect::<String>())
     };
-    let mut groups: Vec<((Option<String>, String), usize, &BadRow)> = Vec::new();
+    let mut groups: Vec<((Option<String>, String), Group<'_>)> = Vec::new();
     for row in bad {
         let kind = kind(row);
-        match groups.iter_mut().find(|(k, ..)| *k == kind) {
-            Some((_, count, _)) => *count += 1,
-            None => groups.push((kind, 1, row)),
+        match groups.iter_mut().find(|(k, _)| *k == kind) {
+            Some((_, group)) => group.count += 1,
+            None => groups.push((kind, Group { count: 1, first: row })),
         }
     }
-    groups.sort_by_key(|(_, count, _)| std::cmp::Reverse(*count));
-    let reasons = groups.iter().take(3).map(|(_, count, first)| {
+    let mut groups: Vec<Group<'_>> = groups.into_iter().map(|(_, group)| group).collect();
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count));
+    groups
+}
+
+/// The three commonest reasons, with how often and where first.
+pub(crate) fn commonest(bad: &[BadRow]) -> String {
+    let reasons = groups(bad).into_iter().take(3).map(|Group { count, first }| {
         let column = match &first.column {
             Some(column) => format!("column `{column}`: "),
             None => String::new(),

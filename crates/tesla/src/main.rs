@@ -1,6 +1,8 @@
 //! The `tesla` command line: arguments, dispatch and exit codes. One file per command.
 
 mod commands;
+mod figures;
+mod page;
 mod progress;
 mod settings;
 mod show;
@@ -24,6 +26,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Examples:
+  tesla profile data.csv --target income      look at the data first
   tesla train data.csv --target income        train on a table
   tesla train datasets/digits/tesla.toml      train as a file says
   tesla predict runs/data/model.tesla new.csv predict, CSV to standard output
@@ -37,6 +40,8 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Look at data before training: columns, relation to the target, warnings.
+    Profile(commands::profile::Args),
     /// Train a model from a `tesla.toml` or straight from data.
     Train(commands::train::Args),
     /// Measure a model on rows that carry the target.
@@ -56,6 +61,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
+        Command::Profile(args) => commands::profile::run(args),
         Command::Train(args) => commands::train::run(args),
         Command::Evaluate(args) => commands::evaluate::run(args),
         Command::Predict(args) => commands::predict::run(args),

@@ -1,5 +1,7 @@
 //! Reports and models as text.
 
+pub(crate) mod profile;
+
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};

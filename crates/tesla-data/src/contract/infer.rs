@@ -26,46 +26,16 @@ impl Contract {
     /// # Errors
     /// When a configured column does not exist, or no target is known.
     pub fn infer(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Self> {
-        let schema = frame.schema();
-        let target = target(frame, data, columns)?;
-        let mut stats: Vec<Stats> = schema
-            .fields()
-            .iter()
-            .map(|field| {
-                let said = columns.get(field.name()).and_then(|c| c.kind);
-                let is_category = said == Some(ColumnKind::Category) || *field.name() == target;
-                Stats::new(field, is_category)
-            })
-            .collect();
-        for batch in frame.batches()? {
-            for (stats, values) in std::iter::zip(&mut stats, batch?.columns()) {
-                stats.update(values)?;
-            }
-        }
-
-        let has_images = schema.fields().iter().any(|f| is_image(f));
-        let mut task = Task::Regression;
-        let mut rules = Vec::new();
-        for (field, stats) in std::iter::zip(schema.fields(), stats) {
-            let said = columns.get(field.name()).and_then(|c| c.kind);
-            let mut rule = stats.rule(field, said)?;
-            if *field.name() == target {
-                rule.role = Role::Target;
-                rule.note = None;
-                task = stats.task(&rule, data.task)?;
-                if task == Task::Classification {
-                    rule.kind = ColumnKind::Category;
-                    rule.range = None;
-                    rule.categories = stats.categories(&rule.name)?;
-                }
-            } else if data.drop.iter().any(|c| c == field.name())
-                || (has_images && rule.kind != ColumnKind::Image)
-            {
-                rule.role = Role::Unused;
-                rule.note = None;
-            }
-            rules.push(rule);
-        }
+        let (task, rules) = survey(frame, data, columns)?;
+        let target = rules.iter().find(|rule| rule.role == Role::Target);
+        let (Some(task), Some(target)) = (task, target.map(|rule| rule.name.clone())) else {
+            let names: Vec<String> = rules.into_iter().map(|rule| rule.name).collect();
+            return Err(Error::Config(format!(
+                "no target: say which column of `{}` to predict with `--target` or `target` in `[data]`, one of {}",
+                frame.name(),
+                list(&names)
+            )));
+        };
         let contract = Self {
             task,
             columns: rules,
@@ -80,23 +50,72 @@ impl Contract {
     }
 }
 
-/// The target's name; every configured column must exist.
-fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<String> {
+/// What every column is, and the task when a target is known: what a contract is made of.
+///
+/// # Errors
+/// When a configured column does not exist, or is configured as what it cannot be.
+pub(crate) fn survey(
+    frame: &Frame,
+    data: &DataConfig,
+    columns: &ColumnConfigs,
+) -> Result<(Option<Task>, Vec<ColumnRule>)> {
+    let schema = frame.schema();
+    let target = target(frame, data, columns)?;
+    let mut stats: Vec<Stats> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let said = columns.get(field.name()).and_then(|c| c.kind);
+            let is_category =
+                said == Some(ColumnKind::Category) || target.as_ref() == Some(field.name());
+            Stats::new(field, is_category)
+        })
+        .collect();
+    for batch in frame.batches()? {
+        for (stats, values) in std::iter::zip(&mut stats, batch?.columns()) {
+            stats.update(values)?;
+        }
+    }
+
+    let has_images = schema.fields().iter().any(|f| is_image(f));
+    let mut task = None;
+    let mut rules = Vec::new();
+    for (field, stats) in std::iter::zip(schema.fields(), stats) {
+        let said = columns.get(field.name()).and_then(|c| c.kind);
+        let mut rule = stats.rule(field, said)?;
+        if target.as_ref() == Some(field.name()) {
+            rule.role = Role::Target;
+            rule.note = None;
+            let found = stats.task(&rule, data.task)?;
+            task = Some(found);
+            if found == Task::Classification {
+                rule.kind = ColumnKind::Category;
+                rule.range = None;
+                rule.categories = stats.categories(&rule.name)?;
+            }
+        } else if data.drop.iter().any(|c| c == field.name())
+            || (has_images && rule.kind != ColumnKind::Image)
+        {
+            rule.role = Role::Unused;
+            rule.note = None;
+        }
+        rules.push(rule);
+    }
+    Ok((task, rules))
+}
+
+/// The target's name, where there is one; every configured column must exist.
+fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Option<String>> {
     let fields = frame.schema().fields();
     let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
     let target = match data.target.as_deref() {
-        Some(target) => target,
-        None if fields.iter().any(|f| is_image(f)) && names.iter().any(|n| n == "label") => "label",
-        None => {
-            return Err(Error::Config(format!(
-                "no target: say which column of `{}` to predict with `--target` or `target` in `[data]`, one of {}",
-                frame.name(),
-                list(&names)
-            )));
+        None if fields.iter().any(|f| is_image(f)) && names.iter().any(|n| n == "label") => {
+            Some("label")
         }
+        target => target,
     };
     let said = data.drop.iter().chain(columns.keys()).map(String::as_str);
-    for column in std::iter::once(target).chain(said) {
+    for column in target.into_iter().chain(said) {
         if !names.iter().any(|n| n == column) {
             return Err(Error::MissingColumn {
                 column: column.to_string(),
@@ -105,11 +124,11 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<S
             });
         }
     }
-    if data.drop.iter().any(|c| c == target) {
+    if let Some(target) = target.filter(|target| data.drop.iter().any(|c| c == target)) {
         let message = format!("`{target}` is both the target and in `drop`: remove one");
         return Err(Error::Config(message));
     }
-    Ok(target.to_string())
+    Ok(target.map(String::from))
 }
 
 fn is_image(field: &Field) -> bool {

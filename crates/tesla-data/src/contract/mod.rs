@@ -3,6 +3,8 @@
 
 mod infer;
 
+pub(crate) use infer::survey;
+
 use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};

@@ -3,6 +3,7 @@
 pub(crate) mod evaluate;
 pub(crate) mod inspect;
 pub(crate) mod predict;
+pub(crate) mod profile;
 pub(crate) mod serve;
 pub(crate) mod train;
 

@@ -126,7 +126,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 /// The configuration, where its relative paths start, and what to call the run.
-fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
+pub(super) fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
     let stem = |path: &Path| {
         let name = tesla_data::source::public_name(&path.to_string_lossy());
         let name = name.rsplit('/').next().unwrap_or_default();

@@ -102,3 +102,18 @@ fn inspect_shows_the_coefficients_and_the_schema_names_every_table() {
     let devices = succeeds(folder.path(), &["devices"]);
     assert!(devices.contains("flex"), "{devices}");
 }
+
+#[test]
+fn profile_shows_the_columns_as_text_json_and_a_page() {
+    let folder = folder();
+    let data = repo("datasets/iris/iris.csv");
+    let data = data.to_str().unwrap();
+    let text = succeeds(folder.path(), &["profile", data, "--target", "species"]);
+    assert!(text.starts_with("iris.csv: 150 rows, 5 columns; target species, 3 classes"), "{text}");
+    let args = ["profile", data, "--target", "species", "--json", "--html", "iris.html"];
+    let profile: Value = serde_json::from_str(&succeeds(folder.path(), &args)).unwrap();
+    assert_eq!(profile["rows"], 150);
+    assert_eq!(profile["columns"][0]["relation"]["measure"], "correlation_ratio");
+    let page = std::fs::read_to_string(folder.path().join("iris.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("petal_length"), "{page}");
+}
