@@ -15,11 +15,13 @@ fn dataset(path: &str) -> PathBuf {
 }
 
 fn digits() -> Dataset {
-    ingest::load(dataset("digits/digits-images-idx3-ubyte")).expect("the digits ship with the project")
+    ingest::load(dataset("digits/digits-images-idx3-ubyte"))
+        .expect("the digits ship with the project")
 }
 
 fn cancer() -> Dataset {
-    ingest::load_csv(dataset("breast-cancer/breast-cancer.csv")).expect("the table ships with the project")
+    ingest::load_csv(dataset("breast-cancer/breast-cancer.csv"))
+        .expect("the table ships with the project")
 }
 
 fn train(data: &Dataset, target: &str, model: ModelConfig, epochs: usize) -> Model {
@@ -35,7 +37,9 @@ fn train(data: &Dataset, target: &str, model: ModelConfig, epochs: usize) -> Mod
 
 fn ingest_csv(c: &mut Criterion) {
     let path = dataset("breast-cancer/breast-cancer.csv");
-    let bytes = std::fs::metadata(&path).expect("the table ships with the project").len();
+    let bytes = std::fs::metadata(&path)
+        .expect("the table ships with the project")
+        .len();
     let mut group = c.benchmark_group("ingest");
     group.throughput(Throughput::Bytes(bytes));
     group.bench_function("csv/569x31", |b| b.iter(|| ingest::load_csv(black_box(&path))));
@@ -43,7 +47,14 @@ fn ingest_csv(c: &mut Criterion) {
 
 fn fit(c: &mut Criterion) {
     let (cancer, digits) = (cancer(), digits());
-    let target = cancer.frame.schema().fields().last().expect("a column").name().clone();
+    let target = cancer
+        .frame
+        .schema()
+        .fields()
+        .last()
+        .expect("a column")
+        .name()
+        .clone();
     let mut group = c.benchmark_group("train");
     group.sample_size(10);
     group.throughput(Throughput::Elements(cancer.frame.len() as u64));

@@ -177,7 +177,9 @@ impl Bundle {
             reason,
         };
         if !bytes.starts_with(b"PK") {
-            return Err(bad("is not a TESLA bundle: expected the `model.tesla` of `tesla train`".into()));
+            return Err(bad(
+                "is not a TESLA bundle: expected the `model.tesla` of `tesla train`".into()
+            ));
         }
         let body = bytes.len().saturating_sub(DIGITS);
         if !bytes[..body].ends_with(SEAL.as_bytes()) {
@@ -221,9 +223,7 @@ impl Bundle {
             let content = read(entry)?;
             match manifest.entries.get(entry) {
                 Some(e) if e.sha256 == hex_sha256(&content) => Ok(content),
-                _ => Err(bad(format!(
-                    "has an entry `{entry}` that does not match its manifest"
-                ))),
+                _ => Err(bad(format!("has an entry `{entry}` that does not match its manifest"))),
             }
         };
         Ok(Self {

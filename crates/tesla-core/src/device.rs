@@ -57,7 +57,9 @@ fn unknown(text: &str) -> String {
     let valid = ["auto", "wgpu", "wgpu:0", "flex", "ndarray"];
     let near = tesla_data::nearest(text, &valid)
         .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
-    format!("`{text}` is not a device{near}: expected `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`")
+    format!(
+        "`{text}` is not a device{near}: expected `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`"
+    )
 }
 
 /// An opened device.
@@ -153,9 +155,7 @@ fn auto() -> Result<Device> {
         return wgpu(index);
     }
     let mut device = flex().or_else(|_| ndarray()).map_err(|_| {
-        Error::Device(format!(
-            "{NO_GPU}, and this build has neither `flex` nor `ndarray`"
-        ))
+        Error::Device(format!("{NO_GPU}, and this build has neither `flex` nor `ndarray`"))
     })?;
     device.note = Some(format!("{NO_GPU}: using the CPU ({})", device.name));
     Ok(device)
@@ -202,7 +202,10 @@ fn wgpu(index: usize) -> Result<Device> {
     let adapter = adapters.get(index).ok_or_else(|| {
         Error::Device(match adapters.len() {
             0 => format!("{NO_GPU} for `wgpu`: use `--device flex`, or see `tesla devices`"),
-            n => format!("`wgpu:{index}` is not there: the last of `tesla devices` is `wgpu:{}`", n - 1),
+            n => format!(
+                "`wgpu:{index}` is not there: the last of `tesla devices` is `wgpu:{}`",
+                n - 1
+            ),
         })
     })?;
     let mut device = Device::new(adapter.open()?, "wgpu");
@@ -266,7 +269,9 @@ fn adapters() -> &'static [Adapter] {
             .flat_map(|(device_type, kind)| {
                 found
                     .iter()
-                    .filter(move |info| Some(info.backend) == api && info.device_type == device_type)
+                    .filter(move |info| {
+                        Some(info.backend) == api && info.device_type == device_type
+                    })
                     .enumerate()
                     .map(move |(index, info)| Adapter {
                         kind: kind(index),

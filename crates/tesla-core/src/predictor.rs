@@ -157,10 +157,7 @@ impl Predictions {
         let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = match self {
             Predictions::Values(values) => {
                 let values: ArrayRef = Arc::new(Float64Array::from(values.clone()));
-                (
-                    vec![Field::new("prediction", DataType::Float64, false)],
-                    vec![values],
-                )
+                (vec![Field::new("prediction", DataType::Float64, false)], vec![values])
             }
             Predictions::Classes {
                 labels,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::contract::{ColumnKind, Task};
 use crate::paths::Paths;
 use crate::quarantine::{BadPolicy, OnBad};
-use crate::table::MEMORY;
 use crate::source::public_name;
+use crate::table::MEMORY;
 
 /// Where the rows come from, which column is predicted and how rows are divided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -119,12 +119,9 @@ impl DataConfig {
         let mut data = self.clone();
         data.source = data.source.map(public_name);
         data.password_file = None;
-        for path in [
-            &mut data.test,
-            &mut data.valid,
-            &mut data.split.test_rows,
-            &mut data.images.root,
-        ] {
+        for path in
+            [&mut data.test, &mut data.valid, &mut data.split.test_rows, &mut data.images.root]
+        {
             *path = path.as_deref().map(public_name);
         }
         data

@@ -33,8 +33,20 @@ impl Dataset {
         };
         Ok(Self {
             frame: read(&config.source)?,
-            valid: config.valid.as_deref().map(Paths::from).as_ref().map(read).transpose()?,
-            test: config.test.as_deref().map(Paths::from).as_ref().map(read).transpose()?,
+            valid: config
+                .valid
+                .as_deref()
+                .map(Paths::from)
+                .as_ref()
+                .map(read)
+                .transpose()?,
+            test: config
+                .test
+                .as_deref()
+                .map(Paths::from)
+                .as_ref()
+                .map(read)
+                .transpose()?,
             test_rows: config
                 .split
                 .test_rows

@@ -31,7 +31,9 @@ pub enum Error {
         reason: String,
     },
     /// More rows are bad than the configuration allows.
-    #[error("`{name}`: {bad} of {total} rows are bad, more than `max_bad = {max_bad}` in `[data]` allows: {reasons}")]
+    #[error(
+        "`{name}`: {bad} of {total} rows are bad, more than `max_bad = {max_bad}` in `[data]` allows: {reasons}"
+    )]
     TooManyBad {
         /// The source as the user wrote it.
         name: String,
@@ -53,7 +55,11 @@ pub enum Error {
         reason: String,
     },
     /// A column that is needed is not there.
-    #[error("no column `{column}` in {place}{}: it has {}", did_you_mean(column, valid), list(valid))]
+    #[error(
+        "no column `{column}` in {place}{}: it has {}",
+        did_you_mean(column, valid),
+        list(valid)
+    )]
     MissingColumn {
         /// The column that was asked for.
         column: String,

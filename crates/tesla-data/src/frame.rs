@@ -38,10 +38,7 @@ impl Frame {
         });
         let table = Table::collect(schema.clone(), batches, memory)?;
         if table.is_empty() && bad.is_empty() {
-            return Err(Error::source(
-                source.name(),
-                "has no rows: expected at least one",
-            ));
+            return Err(Error::source(source.name(), "has no rows: expected at least one"));
         }
         Ok(Self {
             table,

@@ -23,8 +23,8 @@ mod error;
 mod fingerprint;
 mod floats;
 pub mod frame;
-pub mod prepare;
 mod paths;
+pub mod prepare;
 pub mod profile;
 mod quarantine;
 pub mod samples;
@@ -60,8 +60,8 @@ pub mod arrow {
 }
 
 pub use config::{ColumnConfig, DataConfig};
-pub use dataset::Dataset;
 pub use contract::{ColumnKind, ColumnRule, Contract, Task};
+pub use dataset::Dataset;
 pub use error::{Error, Result};
 pub use fingerprint::hex_sha256;
 pub use frame::{Frame, Selection};

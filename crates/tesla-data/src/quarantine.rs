@@ -78,7 +78,13 @@ pub(crate) fn groups(bad: &[BadRow]) -> Vec<Group<'_>> {
         let kind = kind(row);
         match groups.iter_mut().find(|(k, _)| *k == kind) {
             Some((_, group)) => group.count += 1,
-            None => groups.push((kind, Group { count: 1, first: row })),
+            None => groups.push((
+                kind,
+                Group {
+                    count: 1,
+                    first: row,
+                },
+            )),
         }
     }
     let mut groups: Vec<Group<'_>> = groups.into_iter().map(|(_, group)| group).collect();

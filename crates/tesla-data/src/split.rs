@@ -45,7 +45,8 @@ pub fn split(
         )));
     }
     if u32::try_from(rows).is_err() {
-        let message = format!("{rows} rows are more than can be divided: expected at most {}", u32::MAX);
+        let message =
+            format!("{rows} rows are more than can be divided: expected at most {}", u32::MAX);
         return Err(Error::Config(message));
     }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -71,7 +72,8 @@ pub fn split(
                     *is_test = true;
                 }
             }
-            let (test, rest): (Vec<u32>, Vec<u32>) = (0..rows as u32).partition(|row| is_test[*row as usize]);
+            let (test, rest): (Vec<u32>, Vec<u32>) =
+                (0..rows as u32).partition(|row| is_test[*row as usize]);
             parts.test = test;
             cut(rest, config.valid, 0.0, &mut rng, &mut parts);
         }
@@ -98,7 +100,8 @@ pub fn split(
         part.sort_unstable();
     }
     if parts.train.is_empty() {
-        let message = format!("the split of {rows} rows leaves none to train on: lower `split.test`");
+        let message =
+            format!("the split of {rows} rows leaves none to train on: lower `split.test`");
         return Err(Error::Config(message));
     }
     Ok(parts)
@@ -163,10 +166,7 @@ mod tests {
         let classes: Vec<u32> = (0..1000).map(|i| u32::from(i % 10 == 0)).collect();
         let config = SplitConfig::default();
         let parts = split(&config, 1000, Some(&classes), None, 7).unwrap();
-        assert_eq!(
-            (parts.train.len(), parts.valid.len(), parts.test.len()),
-            (700, 100, 200)
-        );
+        assert_eq!((parts.train.len(), parts.valid.len(), parts.test.len()), (700, 100, 200));
         assert_eq!(parts.test.iter().filter(|r| classes[**r as usize] == 1).count(), 20);
         assert_eq!(parts, split(&config, 1000, Some(&classes), None, 7).unwrap());
         assert_ne!(parts, split(&config, 1000, Some(&classes), None, 8).unwrap());
@@ -174,7 +174,10 @@ mod tests {
 
     #[test]
     fn listed_rows_are_the_test_rows() {
-        let config = SplitConfig { valid: 0.0, ..Default::default() };
+        let config = SplitConfig {
+            valid: 0.0,
+            ..Default::default()
+        };
         let parts = split(&config, 5, None, Some(&[1, 3]), 0).unwrap();
         assert_eq!(parts.test, [1, 3]);
         assert_eq!(parts.train, [0, 2, 4]);

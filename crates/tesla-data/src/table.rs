@@ -165,7 +165,8 @@ mod tests {
             let x: ArrayRef = Arc::new(Float64Array::from_iter(
                 rows.iter().map(|r| (r % 3 > 0).then_some(*r as f64)),
             ));
-            let s: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|r| format!("é{r}"))));
+            let s: ArrayRef =
+                Arc::new(StringArray::from_iter_values(rows.iter().map(|r| format!("é{r}"))));
             RecordBatch::try_from_iter_with_nullable([("x", x, true), ("s", s, true)]).unwrap()
         };
         sizes.iter().map(batch).collect()

@@ -35,7 +35,8 @@ fn main() {
 fn png_suite(folder: &Path) -> Result<(), Failed> {
     let is_broken = |path: &str| {
         let name = PathBuf::from(path);
-        name.file_name().is_some_and(|name| name.to_string_lossy().starts_with('x'))
+        name.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('x'))
     };
     let source = ImageFolder::open(folder)?;
     let (mut good, mut bad) = (BTreeSet::new(), BTreeSet::new());
@@ -53,6 +54,9 @@ fn png_suite(folder: &Path) -> Result<(), Failed> {
     assert!(!good.is_empty() && !bad.is_empty());
     match accepted.is_empty() && refused.is_empty() {
         true => Ok(()),
-        false => Err(format!("broken, but accepted: {accepted:#?}; valid, but refused: {refused:#?}").into()),
+        false => {
+            Err(format!("broken, but accepted: {accepted:#?}; valid, but refused: {refused:#?}")
+                .into())
+        }
     }
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tesla_core::Predictions;
-use tesla_data::arrow::array::{ArrayRef, Float64Array, LargeBinaryArray, RecordBatch, StringArray};
+use tesla_data::arrow::array::{
+    ArrayRef, Float64Array, LargeBinaryArray, RecordBatch, StringArray,
+};
 use tesla_data::arrow::datatypes::{DataType, Field, Schema};
 use tesla_data::prepare::{FittedColumn, FittedImage};
 use tesla_data::source::IMAGE_KEY;
@@ -94,11 +96,7 @@ pub(crate) fn parse(
 ) -> Result<(Request, RecordBatch), Failure> {
     let mut request: Request = serde_json::from_slice(body)
         .map_err(|e| Failure::bad_request(format!("the body is not an inference request: {e}")))?;
-    if let Some(unknown) = request
-        .outputs
-        .iter()
-        .find(|o| !OUTPUTS.contains(&o.name.as_str()))
-    {
+    if let Some(unknown) = request.outputs.iter().find(|o| !OUTPUTS.contains(&o.name.as_str())) {
         return Err(Failure::bad_request(format!(
             "no output `{}`: expected `prediction` or `probability`",
             unknown.name
@@ -235,11 +233,7 @@ fn texts(tensor: &mut Tensor) -> Result<Vec<Option<String>>, Failure> {
 /// Pixels `[rows, channels, height, width]` in 0..255 as raw images.
 fn image(tensor: &mut Tensor, fitted: &FittedImage) -> Result<(Field, ArrayRef), Failure> {
     expect(tensor, &NUMBERS)?;
-    let [c, h, w] = [
-        fitted.channels as usize,
-        fitted.height as usize,
-        fitted.width as usize,
-    ];
+    let [c, h, w] = [fitted.channels as usize, fitted.height as usize, fitted.width as usize];
     let rows = match tensor.shape[..] {
         [rows, a, b, d] if [a, b, d] == [c, h, w] => rows,
         _ => {
@@ -319,8 +313,5 @@ fn flatten(value: Value, out: &mut Vec<Value>) {
 
 fn wrong(tensor: &Tensor, value: &Value, expected: &str) -> Failure {
     let shown: String = value.to_string().chars().take(40).collect();
-    Failure::bad_request(format!(
-        "input `{}` holds {shown}: expected {expected}",
-        tensor.name
-    ))
+    Failure::bad_request(format!("input `{}` holds {shown}: expected {expected}", tensor.name))
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 use tesla_core::Predictions;
-use tesla_data::arrow::array::RecordBatch;
 use tesla_data::Contract;
+use tesla_data::arrow::array::RecordBatch;
 
 use crate::error::Failure;
 

@@ -66,7 +66,9 @@ pub fn router(models: Vec<Model>) -> Router {
         .route("/v2/models/{model}/versions/{version}/ready", get(ready_of))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
         .route("/v1/models/{model}/predict", post(predict))
-        .fallback(|| async { Failure::not_found("no such address: models are under `/v1/models` and `/v2/models`") })
+        .fallback(|| async {
+            Failure::not_found("no such address: models are under `/v1/models` and `/v2/models`")
+        })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(models)
 }
@@ -124,16 +126,16 @@ async fn infer_version(
 }
 
 async fn run_infer(model: Arc<Model>, body: Bytes) -> Answer {
-    let (request, rows) = infer::parse(&body, &model.predictor.bundle().contract, &model.predictor.bundle().pipeline)?;
+    let (request, rows) = infer::parse(
+        &body,
+        &model.predictor.bundle().contract,
+        &model.predictor.bundle().pipeline,
+    )?;
     let predictions = run(&model, rows).await?;
     Ok(Json(infer::respond(&request, &model.name, VERSION, &predictions)?))
 }
 
-async fn predict(
-    State(models): State<Models>,
-    Path(name): Path<String>,
-    body: Bytes,
-) -> Answer {
+async fn predict(State(models): State<Models>, Path(name): Path<String>, body: Bytes) -> Answer {
     let model = find(&models, &name, VERSION)?;
     let rows = rows::parse(&body, &model.predictor.bundle().contract)?;
     let predictions = run(&model, rows).await?;

@@ -91,9 +91,7 @@ impl TrainConfig {
     pub(crate) fn check(&self) -> Result<()> {
         let positive = |key: &str, ok: bool, value: &dyn std::fmt::Display, valid: &str| match ok {
             true => Ok(()),
-            false => Err(Error::Config(format!(
-                "`train.{key}` is {value}: expected {valid}"
-            ))),
+            false => Err(Error::Config(format!("`train.{key}` is {value}: expected {valid}"))),
         };
         let rate = self.learning_rate;
         let decay = self.weight_decay;

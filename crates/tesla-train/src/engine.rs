@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use burn::module::Module;
 use burn::nn::loss::{CrossEntropyLoss, MseLoss, Reduction};
-use burn::optim::momentum::MomentumConfig;
 use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device as BurnDevice, Int, Tensor, TensorData};
 use rand::SeedableRng;
@@ -117,18 +117,10 @@ fn optimizer(config: &TrainConfig) -> ModuleOptimizer {
     let decay = config.weight_decay as f32;
     let penalty = (decay > 0.0).then(|| WeightDecayConfig::new(decay));
     match config.optimizer {
-        Optimizer::AdamW => AdamWConfig::new()
-            .with_epsilon(1e-8)
-            .with_weight_decay(decay)
-            .init(),
-        Optimizer::Adam => AdamConfig::new()
-            .with_epsilon(1e-8)
-            .with_weight_decay(penalty)
-            .init(),
+        Optimizer::AdamW => AdamWConfig::new().with_epsilon(1e-8).with_weight_decay(decay).init(),
+        Optimizer::Adam => AdamConfig::new().with_epsilon(1e-8).with_weight_decay(penalty).init(),
         Optimizer::Sgd => SgdConfig::new()
-            .with_momentum(Some(
-                MomentumConfig::new().with_momentum(0.9).with_dampening(0.0),
-            ))
+            .with_momentum(Some(MomentumConfig::new().with_momentum(0.9).with_dampening(0.0)))
             .with_weight_decay(penalty)
             .init(),
     }
@@ -186,10 +178,7 @@ impl Goal {
             Goal::Classes => (0.0, 1.0),
         };
         let all = target.values().unwrap_or_default();
-        let values: Vec<f32> = rows
-            .iter()
-            .map(|row| ((all[*row] - mean) / scale) as f32)
-            .collect();
+        let values: Vec<f32> = rows.iter().map(|row| ((all[*row] - mean) / scale) as f32).collect();
         Tensor::from_data(TensorData::new(values, [rows.len(), 1]), device)
     }
 

@@ -6,9 +6,9 @@
 
 mod config;
 mod engine;
+mod error;
 pub mod evaluate;
 pub mod metrics;
-mod error;
 mod observer;
 pub mod solve;
 mod train;

@@ -121,10 +121,7 @@ pub fn roc_auc(truth: &[u32], scores: &[f64]) -> Option<f64> {
             .take_while(|i| scores[**i] == scores[order[at]])
             .count()
             .max(1);
-        let positive = order[at..at + same]
-            .iter()
-            .filter(|i| truth[**i] == 1)
-            .count() as f64;
+        let positive = order[at..at + same].iter().filter(|i| truth[**i] == 1).count() as f64;
         let negative = same as f64 - positive;
         pairs += positive * (below + negative / 2.0);
         below += negative;
@@ -171,10 +168,7 @@ mod tests {
     use super::*;
 
     fn reference(block: &str) -> Value {
-        let path = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../benches/peers/reference.json"
-        );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../benches/peers/reference.json");
         let text = std::fs::read_to_string(path).unwrap();
         let all: Value = serde_json::from_str(&text).unwrap();
         all["metrics"][block].clone()
@@ -239,10 +233,7 @@ mod tests {
     fn binary_with_ties_equals_scikit_learn() {
         let r = reference("binary");
         let labels = ["0", "1"].map(String::from);
-        let p: Vec<f64> = floats(&r["scores"])
-            .into_iter()
-            .flat_map(|s| [1.0 - s, s])
-            .collect();
+        let p: Vec<f64> = floats(&r["scores"]).into_iter().flat_map(|s| [1.0 - s, s]).collect();
         let found = classification(&labels, &classes(&r["y_true"]), &p);
         check(&found, &r);
         close(found.log_loss, &r["log_loss"]);

@@ -74,8 +74,8 @@ pub fn train(
     };
     let model = config.model.clone().unwrap_or_else(|| default_model(&signature));
     let network = model.init(&signature, seed, device)?;
-    let rows = [Some(&train), valid.as_ref(), test.as_ref()]
-        .map(|part| part.map_or(0, Selection::len));
+    let rows =
+        [Some(&train), valid.as_ref(), test.as_ref()].map(|part| part.map_or(0, Selection::len));
 
     // Its weights.
     let exact = solve::is_exact(&model);
@@ -84,7 +84,11 @@ pub fn train(
         parameters: network.parameters(),
         rows,
         device: device.name().into(),
-        steps: if exact { 0 } else { train_samples.len.div_ceil(config.train.batch_size) },
+        steps: if exact {
+            0
+        } else {
+            train_samples.len.div_ceil(config.train.batch_size)
+        },
         epochs: if exact { 0 } else { config.train.epochs },
     });
     let fitted: Fitted = match exact {
@@ -119,14 +123,8 @@ pub fn train(
         device: device.name().into(),
         config: resolved.without_paths(),
     };
-    let mut bundle = Bundle::new(
-        signature,
-        contract,
-        pipeline,
-        model,
-        &fitted.network,
-        provenance,
-    )?;
+    let mut bundle =
+        Bundle::new(signature, contract, pipeline, model, &fitted.network, provenance)?;
     let predictor = bundle.clone().predictor(device)?;
     let report = |rows: &Selection<'_>| evaluate(&predictor, rows);
     let valid = valid.as_ref().map(report).transpose()?;

@@ -135,9 +135,7 @@ pub mod evaluate {
     /// # Errors
     /// When more rows break the model's contract.
     pub fn evaluate(model: &Model, data: &Dataset) -> Result<Report> {
-        let frame = data
-            .frame
-            .settle(&model.bundle().contract, &BadPolicy::default())?;
+        let frame = data.frame.settle(&model.bundle().contract, &BadPolicy::default())?;
         tesla_train::evaluate(model.predictor(), &frame.all())
     }
 }

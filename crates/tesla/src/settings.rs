@@ -105,7 +105,9 @@ mod tests {
     fn a_misspelt_key_names_its_line_and_the_nearest_word() {
         let error = message("[data]\nsource = \"a.csv\"\n\n[train]\nepcohs = 3\n");
         assert!(
-            error.starts_with("`t.toml` line 5, column 1: unknown key `epcohs` (did you mean `epochs`?)"),
+            error.starts_with(
+                "`t.toml` line 5, column 1: unknown key `epcohs` (did you mean `epochs`?)"
+            ),
             "{error}"
         );
     }
@@ -114,7 +116,9 @@ mod tests {
     fn a_misspelt_key_of_a_model_is_found_inside_its_table() {
         let error = message("[model]\nkind = \"mlp\"\nhiden = [3]\n");
         assert!(
-            error.starts_with("`t.toml` line 3, column 1: unknown key `hiden` (did you mean `hidden`?)"),
+            error.starts_with(
+                "`t.toml` line 3, column 1: unknown key `hiden` (did you mean `hidden`?)"
+            ),
             "{error}"
         );
     }
@@ -130,10 +134,18 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let config = parse("t.toml", "[data]\nsource = \"/x.csv\"\n[columns.a]\nscale = \"none\"\n").unwrap();
+        let config =
+            parse("t.toml", "[data]\nsource = \"/x.csv\"\n[columns.a]\nscale = \"none\"\n")
+                .unwrap();
         let model = ModelConfig::from_kind("cnn").unwrap();
         let text = to_toml(&config, Path::new(""), model.clone()).unwrap();
         let back = parse("t.toml", &text).unwrap();
-        assert_eq!(back, Config { model: Some(model), ..config });
+        assert_eq!(
+            back,
+            Config {
+                model: Some(model),
+                ..config
+            }
+        );
     }
 }

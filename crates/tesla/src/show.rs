@@ -31,7 +31,10 @@ pub(crate) fn report(rows: &str, report: &Report) -> String {
             if let Some(auc) = m.roc_auc {
                 figures(&[("roc auc", auc)]);
             }
-            out += &format!("  {:.4} is the accuracy of always saying the commonest class\n", report.baseline);
+            out += &format!(
+                "  {:.4} is the accuracy of always saying the commonest class\n",
+                report.baseline
+            );
             out += &classes(m);
         }
         Metrics::Regression(m) => {
@@ -44,8 +47,14 @@ pub(crate) fn report(rows: &str, report: &Report) -> String {
 
 fn classes(m: &Classification) -> String {
     let label = |s: &str| -> String { s.chars().take(16).collect() };
-    let wide = m.classes.iter().map(|c| label(&c.label).chars().count()).max().unwrap_or(0);
-    let mut out = format!("\n  {:<wide$}  precision  recall     f1  rows", "class", wide = wide.max(5));
+    let wide = m
+        .classes
+        .iter()
+        .map(|c| label(&c.label).chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut out =
+        format!("\n  {:<wide$}  precision  recall     f1  rows", "class", wide = wide.max(5));
     let confusion = m.classes.len() <= MAX_CONFUSION;
     if confusion {
         out += "   predicted as";
@@ -103,7 +112,8 @@ pub(crate) fn bundle(bundle: &Bundle) -> String {
     }
     if let Some(models) = bundle.coefficients() {
         for model in models.iter().filter(|m| m.features.len() <= MAX_COEFFICIENTS) {
-            let _ = writeln!(out, "\ncoefficients of `{}`, in the columns' own units", model.output);
+            let _ =
+                writeln!(out, "\ncoefficients of `{}`, in the columns' own units", model.output);
             let _ = writeln!(out, "  {:<24} {:>14.6}", "intercept", model.intercept);
             for (name, value) in &model.features {
                 let _ = writeln!(out, "  {name:<24} {value:>14.6}");

@@ -31,7 +31,9 @@ fn agrees(device: &str) -> Result<(), Failed> {
         return Err(format!("the first loss is {loss} on {device}, {flex_loss} on flex").into());
     }
     if (accuracy - flex_accuracy).abs() > 0.01 {
-        return Err(format!("the accuracy is {accuracy} on {device}, {flex_accuracy} on flex").into());
+        return Err(
+            format!("the accuracy is {accuracy} on {device}, {flex_accuracy} on flex").into()
+        );
     }
     Ok(())
 }
@@ -57,8 +59,5 @@ fn digits(device: &str) -> Result<(f64, f64), Failed> {
     let text = String::from_utf8(output.stdout)?;
     let last: Value = serde_json::from_str(text.lines().last().unwrap_or_default())?;
     let number = |value: &Value| value.as_f64().ok_or("a figure is missing");
-    Ok((
-        number(&last["first_loss"])?,
-        number(&last["test"]["metrics"]["accuracy"])?,
-    ))
+    Ok((number(&last["first_loss"])?, number(&last["test"]["metrics"]["accuracy"])?))
 }

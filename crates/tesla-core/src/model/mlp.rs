@@ -102,9 +102,9 @@ pub(super) fn stack(
 pub(super) fn check_widths(key: &str, widths: &[usize]) -> Result<()> {
     const MAX: usize = 1 << 16;
     match widths.iter().find(|w| !(1..=MAX).contains(*w)) {
-        Some(width) => Err(Error::Model(format!(
-            "`{key}` has a layer of width {width}: expected 1 to {MAX}"
-        ))),
+        Some(width) => {
+            Err(Error::Model(format!("`{key}` has a layer of width {width}: expected 1 to {MAX}")))
+        }
         None => Ok(()),
     }
 }
@@ -112,8 +112,6 @@ pub(super) fn check_widths(key: &str, widths: &[usize]) -> Result<()> {
 pub(super) fn check_dropout(dropout: f64) -> Result<()> {
     match (0.0..1.0).contains(&dropout) {
         true => Ok(()),
-        false => Err(Error::Model(format!(
-            "`dropout` is {dropout}: expected 0 to below 1"
-        ))),
+        false => Err(Error::Model(format!("`dropout` is {dropout}: expected 0 to below 1"))),
     }
 }

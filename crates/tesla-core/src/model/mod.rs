@@ -215,13 +215,9 @@ impl Network {
         let mut linear = config.init(device.burn());
         let shape = [weight.len() / outputs, outputs];
         let weight = TensorData::new(weight, shape);
-        linear.weight = linear
-            .weight
-            .map(|_| Tensor::from_data(weight, device.burn()));
+        linear.weight = linear.weight.map(|_| Tensor::from_data(weight, device.burn()));
         let bias = TensorData::new(bias, [outputs]);
-        linear.bias = linear
-            .bias
-            .map(|b| b.map(|_| Tensor::from_data(bias, device.burn())));
+        linear.bias = linear.bias.map(|b| b.map(|_| Tensor::from_data(bias, device.burn())));
         Network::Linear(linear)
     }
 

@@ -242,7 +242,8 @@ impl Contract {
             );
             columns.push(column);
         }
-        let options = crate::arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let options =
+            crate::arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let schema = Arc::new(Schema::new(fields));
         let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
         Ok((rows, breaches))
@@ -295,20 +296,14 @@ pub(crate) fn not_a_number(text: &str) -> String {
 /// A column of some rows by name: its place and its field.
 pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<(usize, &'a Field)> {
     let schema = rows.schema_ref();
-    schema
-        .column_with_name(name)
-        .ok_or_else(|| Error::MissingColumn {
-            column: name.to_string(),
-            place: "the rows".into(),
-            valid: schema.fields().iter().map(|f| f.name().clone()).collect(),
-        })
+    schema.column_with_name(name).ok_or_else(|| Error::MissingColumn {
+        column: name.to_string(),
+        place: "the rows".into(),
+        valid: schema.fields().iter().map(|f| f.name().clone()).collect(),
+    })
 }
 
-fn numbers(
-    values: &ArrayRef,
-    column: &str,
-    breaches: &mut Vec<Breach>,
-) -> Result<Float64Array> {
+fn numbers(values: &ArrayRef, column: &str, breaches: &mut Vec<Breach>) -> Result<Float64Array> {
     let array = match values.data_type() {
         t if t.is_numeric() || *t == DataType::Boolean || *t == DataType::Null => {
             let array = cast(values, &DataType::Float64)?;
@@ -401,10 +396,7 @@ mod tests {
         assert_eq!(contract.columns[0].range, Some([1.0, 2.0]));
         assert_eq!(contract.columns[1].categories, ["a", "b"]);
         assert_eq!(contract.target().unwrap().categories, ["no", "yes"]);
-        assert_eq!(
-            infer("x,y\n1,1.5\n2,2\n", "y").unwrap().task,
-            Task::Regression
-        );
+        assert_eq!(infer("x,y\n1,1.5\n2,2\n", "y").unwrap().task, Task::Regression);
     }
 
     #[test]

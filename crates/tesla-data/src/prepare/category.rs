@@ -115,15 +115,14 @@ mod tests {
     fn encode(fitted: &FittedCategory, values: Vec<Option<&str>>) -> Vec<f64> {
         let array: ArrayRef = Arc::new(StringArray::from(values));
         let mut out = vec![0.0; array.len() * fitted.width()];
-        fitted
-            .transform(&array, &mut out, fitted.width(), 0)
-            .unwrap();
+        fitted.transform(&array, &mut out, fitted.width(), 0).unwrap();
         out
     }
 
     #[test]
     fn one_place_per_level_and_none_for_a_stranger() {
-        let train: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), Some("a"), None, Some("b")]));
+        let train: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("b"), Some("a"), None, Some("b")]));
         let fit = |impute| {
             let mut fit = CategoryFit::new("c", impute);
             fit.update(&train).unwrap();

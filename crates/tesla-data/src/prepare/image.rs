@@ -61,7 +61,12 @@ impl ImageFit {
         }
     }
 
-    pub(super) fn update(&mut self, field: &Field, values: &ArrayRef, place: Place<'_>) -> Result<()> {
+    pub(super) fn update(
+        &mut self,
+        field: &Field,
+        values: &ArrayRef,
+        place: Place<'_>,
+    ) -> Result<()> {
         if values.is_empty() {
             return Ok(());
         }
@@ -116,11 +121,15 @@ impl FittedImage {
             false => 1,
         });
         if !matches!(channels, 1 | 3) {
-            let message = format!("column `{name}`: `channels` is {channels}: expected 1 (grey) or 3 (colour)");
+            let message = format!(
+                "column `{name}`: `channels` is {channels}: expected 1 (grey) or 3 (colour)"
+            );
             return Err(Error::Config(message));
         }
         if height == 0 || width == 0 || height > MAX_SIDE || width > MAX_SIDE {
-            let message = format!("column `{name}`: `size` is [{height}, {width}]: expected 1 to {MAX_SIDE} pixels");
+            let message = format!(
+                "column `{name}`: `size` is [{height}, {width}]: expected 1 to {MAX_SIDE} pixels"
+            );
             return Err(Error::Config(message));
         }
         Ok(Self {

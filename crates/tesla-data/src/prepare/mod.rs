@@ -60,12 +60,10 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// When images and other features are mixed, which no model takes yet.
     pub fn new(contract: &'a Contract, columns: &'a ColumnConfigs) -> Result<Self> {
-        let images = contract
-            .features()
-            .filter(|f| f.kind == ColumnKind::Image)
-            .count();
+        let images = contract.features().filter(|f| f.kind == ColumnKind::Image).count();
         if images > 0 && contract.features().count() > 1 {
-            let message = "images cannot be combined with other feature columns: drop one or the other";
+            let message =
+                "images cannot be combined with other feature columns: drop one or the other";
             return Err(Error::Config(message.into()));
         }
         Ok(Self { contract, columns })
@@ -241,7 +239,9 @@ impl FittedPipeline {
             let (at, _) = column(rows, feature.name())?;
             match feature {
                 FittedColumn::Numeric(f) => f.transform(rows.column(at), &mut out, width, first)?,
-                FittedColumn::Category(f) => f.transform(rows.column(at), &mut out, width, first)?,
+                FittedColumn::Category(f) => {
+                    f.transform(rows.column(at), &mut out, width, first)?
+                }
                 FittedColumn::Image(f) => {
                     return Err(Error::Config(format!("column `{}` holds images", f.name)));
                 }

@@ -170,7 +170,10 @@ mod tests {
         let f = fit(&[Some(1.0), None, Some(3.0), Some(8.0)], ColumnConfig::default());
         assert_eq!((f.fill, f.mean), (4.0, 4.0));
         assert!((f.scale - (26.0f64 / 4.0).sqrt()).abs() < 1e-15);
-        let median = ColumnConfig { impute: Some(Impute::Median), ..Default::default() };
+        let median = ColumnConfig {
+            impute: Some(Impute::Median),
+            ..Default::default()
+        };
         assert_eq!(fit(&[Some(1.0), None, Some(3.0), Some(8.0)], median).fill, 3.0);
     }
 

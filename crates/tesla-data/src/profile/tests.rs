@@ -224,7 +224,7 @@ fn images_have_sizes_and_repeat_byte_for_byte() {
 
     let digits =
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../datasets/digits/digits-images-idx3-ubyte");
-    let frame = Frame::read_all(open(digits.as_ref(), &CsvConfig::default()).unwrap()).unwrap();
+    let frame = Frame::read_all(open(digits.as_ref(), &DataConfig::default()).unwrap()).unwrap();
     let p = profile(&frame, &Default::default(), &Default::default()).unwrap();
     let images = p.columns.iter().find_map(|column| column.images.as_ref()).unwrap();
     assert_eq!((images.sizes[0].value.as_str(), images.sizes[0].count), ("8x8", 1797));

@@ -78,10 +78,7 @@ pub(crate) fn is_pair(x: &Part<'_>, y: &Part<'_>) -> bool {
 
 /// Parts under names: either a data set of features and more, or columns of one length.
 pub(crate) fn named(mut parts: Vec<(String, Part<'_>)>) -> Read<RecordBatch> {
-    let train: Vec<bool> = parts
-        .iter()
-        .map(|(n, _)| side(n) == Some("train"))
-        .collect();
+    let train: Vec<bool> = parts.iter().map(|(n, _)| side(n) == Some("train")).collect();
     if train.contains(&true) {
         if parts
             .iter()
@@ -138,10 +135,7 @@ fn data_set(mut parts: Vec<(String, Part<'_>)>, at: usize) -> Read<RecordBatch> 
     let mut columns = features(x, feature_names)?;
     let mut unlabelled = true;
     for (name, part) in parts {
-        let describes = matches!(
-            name.as_str(),
-            "feature_names" | "target_names" | "label_names"
-        );
+        let describes = matches!(name.as_str(), "feature_names" | "target_names" | "label_names");
         if describes || rows(&part) != n || matches!(part, Part::Other(_)) {
             continue;
         }
@@ -229,9 +223,7 @@ fn structured(array: &NdArray<'_>) -> Read<Option<Columns>> {
         return Err("holds an array of records in a grid: expected one dimension".into());
     }
     let fields = array.fields()?.unwrap_or_default();
-    Ok(Some(
-        fields.into_iter().map(|(n, v)| field(&n, v)).collect(),
-    ))
+    Ok(Some(fields.into_iter().map(|(n, v)| field(&n, v)).collect()))
 }
 
 /// An image column. Channels may stand last (as in PIL and TensorFlow) or first (as in PyTorch).
@@ -259,9 +251,7 @@ fn images(array: NdArray<'_>, name: &str) -> Read<Columns> {
         unreachable!("every branch above gives four axes");
     };
     if !(1..=MAX_SIDE).contains(&height) || !(1..=MAX_SIDE).contains(&width) {
-        return Err(format!(
-            "holds images of {height}x{width} pixels: expected 1 to {MAX_SIDE}"
-        ));
+        return Err(format!("holds images of {height}x{width} pixels: expected 1 to {MAX_SIDE}"));
     }
     let layout = format!("{height}x{width}x{channels}");
     let field = Field::new(name, DataType::LargeBinary, false)
@@ -341,9 +331,7 @@ fn side(name: &str) -> Option<&'static str> {
 /// `x` for `x_train`, `images` for `train_images`.
 fn stem(name: &str) -> String {
     let lower = name.to_lowercase();
-    let stem = lower
-        .strip_suffix("_train")
-        .or(lower.strip_prefix("train_"));
+    let stem = lower.strip_suffix("_train").or(lower.strip_prefix("train_"));
     stem.map_or(name.to_string(), String::from)
 }
 
@@ -364,9 +352,9 @@ fn names(parts: &[(String, Part<'_>)]) -> String {
 fn check_width(columns: usize) -> Read<()> {
     match columns <= MAX_COLUMNS {
         true => Ok(()),
-        false => Err(format!(
-            "has more than {MAX_COLUMNS} columns: expected fewer, is it transposed?"
-        )),
+        false => {
+            Err(format!("has more than {MAX_COLUMNS} columns: expected fewer, is it transposed?"))
+        }
     }
 }
 
@@ -379,10 +367,7 @@ fn batch(columns: Columns) -> Read<RecordBatch> {
     let mut seen = HashSet::new();
     for (field, values) in &columns {
         if !seen.insert(field.name().clone()) {
-            return Err(format!(
-                "has two columns named `{}`: rename one",
-                field.name()
-            ));
+            return Err(format!("has two columns named `{}`: rename one", field.name()));
         }
         if values.len() != rows {
             return Err(format!(

@@ -49,23 +49,14 @@ impl Columns {
             }
             None => Err(self.unreadable(field)),
         };
-        let fields: Vec<Field> = self
-            .found
-            .fields()
-            .iter()
-            .map(deliver)
-            .collect::<Result<_>>()?;
+        let fields: Vec<Field> = self.found.fields().iter().map(deliver).collect::<Result<_>>()?;
         Ok(Arc::new(Schema::new(fields)))
     }
 
     /// The columns that can be read.
     pub(super) fn readable(&self) -> SchemaRef {
         let deliver = |field: &Arc<Field>| {
-            Some(Field::new(
-                field.name(),
-                delivered(field.data_type())?,
-                true,
-            ))
+            Some(Field::new(field.name(), delivered(field.data_type())?, true))
         };
         let fields: Vec<Field> = self.found.fields().iter().filter_map(deliver).collect();
         Arc::new(Schema::new(fields))
@@ -264,14 +255,8 @@ mod tests {
 
     #[track_caller]
     fn check_numbers(column: impl Array + 'static, expected: &[Option<f64>]) {
-        let rows = scan(Arc::new(column), Some(DataType::Float64))
-            .unwrap()
-            .rows;
-        let numbers: Vec<_> = rows
-            .column(0)
-            .as_primitive::<Float64Type>()
-            .iter()
-            .collect();
+        let rows = scan(Arc::new(column), Some(DataType::Float64)).unwrap().rows;
+        let numbers: Vec<_> = rows.column(0).as_primitive::<Float64Type>().iter().collect();
         assert_eq!(numbers, expected);
     }
 
@@ -279,31 +264,19 @@ mod tests {
     fn text_of_any_layout_booleans_and_times() {
         let words = [Some("a"), None, Some("b")];
         check_text(StringViewArray::from_iter(words), &words);
-        check_text(
-            DictionaryArray::<Int32Type>::from_iter(words),
-            &[Some("a"), None, Some("b")],
-        );
-        check_text(
-            BooleanArray::from(vec![Some(true), None]),
-            &[Some("true"), None],
-        );
+        check_text(DictionaryArray::<Int32Type>::from_iter(words), &[Some("a"), None, Some("b")]);
+        check_text(BooleanArray::from(vec![Some(true), None]), &[Some("true"), None]);
         check_text(Date32Array::from(vec![18_262]), &[Some("2020-01-01")]);
         let time = TimestampMillisecondArray::from(vec![1_577_836_800_500]);
         check_text(time.clone(), &[Some("2020-01-01T00:00:00.500")]);
-        check_text(
-            time.with_timezone("Europe/Berlin"),
-            &[Some("2020-01-01T00:00:00.500Z")],
-        );
+        check_text(time.with_timezone("Europe/Berlin"), &[Some("2020-01-01T00:00:00.500Z")]);
     }
 
     #[test]
     fn numbers_of_any_width_and_from_text_where_a_number_is_asked_for() {
         check_numbers(Int8Array::from(vec![Some(-1), None]), &[Some(-1.0), None]);
         check_numbers(Float32Array::from(vec![0.5, f32::NAN]), &[Some(0.5), None]);
-        check_numbers(
-            BooleanArray::from(vec![true, false]),
-            &[Some(1.0), Some(0.0)],
-        );
+        check_numbers(BooleanArray::from(vec![true, false]), &[Some(1.0), Some(0.0)]);
         check_numbers(StringArray::from(vec![" 2.5 ", ""]), &[Some(2.5), None]);
         check_numbers(DurationSecondArray::from(vec![90]), &[Some(90.0)]);
     }
@@ -315,10 +288,7 @@ mod tests {
         assert_eq!(scanned.rows.num_rows(), 2);
         assert_eq!(scanned.bad.len(), 1);
         let error = scanned.bad[0].clone().into_error().to_string();
-        assert!(
-            error.starts_with("`t` row 2, column `c`: `x` is not a number"),
-            "{error}"
-        );
+        assert!(error.starts_with("`t` row 2, column `c`: `x` is not a number"), "{error}");
 
         let column = Arc::new(Float32Array::from(vec![f32::INFINITY, 1.0]));
         assert_eq!(scan(column, None).unwrap().bad[0].number, 0);

@@ -132,11 +132,7 @@ impl Folder {
                     }),
                 }
             }
-            let columns = schema
-                .fields()
-                .iter()
-                .map(|field| column(field, &good))
-                .collect();
+            let columns = schema.fields().iter().map(|field| column(field, &good)).collect();
             let rows = RecordBatch::try_new(schema.clone(), columns)?;
             Ok(Scanned { rows, bad })
         }))
@@ -183,8 +179,7 @@ pub(super) fn has_extension(path: &Path, extensions: &[&str]) -> bool {
 fn column(field: &Field, rows: &[(&Listed, Vec<u8>)]) -> ArrayRef {
     if field.data_type() == &DataType::LargeBinary {
         let mut bytes = LargeBinaryBuilder::new();
-        rows.iter()
-            .for_each(|(_, content)| bytes.append_value(content));
+        rows.iter().for_each(|(_, content)| bytes.append_value(content));
         return Arc::new(bytes.finish());
     }
     let mut text = StringBuilder::new();

@@ -35,19 +35,15 @@ impl IdxSource {
         let [count, height, width] = dims[..] else {
             return Err(Error::source(
                 images.name(),
-                format!(
-                    "has {} IDX dimensions: expected 3 (images, height, width)",
-                    dims.len()
-                ),
+                format!("has {} IDX dimensions: expected 3 (images, height, width)", dims.len()),
             ));
         };
         if height == 0 || width == 0 || height > MAX_SIDE || width > MAX_SIDE {
-            let reason = format!("holds images of {height}x{width} pixels: expected 1 to {MAX_SIDE}");
+            let reason =
+                format!("holds images of {height}x{width} pixels: expected 1 to {MAX_SIDE}");
             return Err(Error::source(images.name(), reason));
         }
-        let labels = labels_path(&images)
-            .map(|path| Input::open(&path))
-            .transpose()?;
+        let labels = labels_path(&images).map(|path| Input::open(&path)).transpose()?;
         if let Some(labels) = &labels {
             let (dims, _) = header(labels)?;
             if dims != [count] {
@@ -114,9 +110,7 @@ impl Source for IdxSource {
                 if let (Some((_, reader)), Some(input)) = (&mut labels, &self.labels) {
                     let mut bytes = vec![0; rows];
                     self.read(reader, input, &mut bytes)?;
-                    bytes
-                        .iter()
-                        .for_each(|b| label.append_value(b.to_string()));
+                    bytes.iter().for_each(|b| label.append_value(b.to_string()));
                 }
                 let image: ArrayRef = Arc::new(image.finish());
                 let label: ArrayRef = Arc::new(label.finish());
@@ -166,9 +160,7 @@ fn header(input: &Input) -> Result<(Vec<usize>, Box<dyn BufRead + Send>)> {
 fn labels_path(images: &Input) -> Option<PathBuf> {
     let path = images.path()?;
     let name = images.name();
-    let labels = name
-        .replace("images", "labels")
-        .replace("idx3", "idx1");
+    let labels = name.replace("images", "labels").replace("idx3", "idx1");
     let candidate = path.with_file_name(&labels);
     (labels != name && candidate.is_file()).then_some(candidate)
 }

@@ -68,9 +68,7 @@ impl ImageList {
 
     fn resolve(&self, path: &str) -> Result<PathBuf, String> {
         let relative = Path::new(path);
-        let leaves = relative
-            .components()
-            .any(|part| part == Component::ParentDir)
+        let leaves = relative.components().any(|part| part == Component::ParentDir)
             || !self.root.join(relative).starts_with(&self.root);
         match leaves {
             true => Err("the path leaves the folder: say `root` in `[data.images]`".into()),
@@ -81,10 +79,7 @@ impl ImageList {
     /// The images of some rows of the table; `numbers` are the rows' numbers in the source.
     fn load(&self, rows: &RecordBatch, numbers: &[usize], wanted: &SchemaRef) -> Result<Scanned> {
         let paths = rows.column_by_name(&self.column).ok_or_else(|| {
-            Error::Config(format!(
-                "internal error: the column `{}` was not read",
-                self.column
-            ))
+            Error::Config(format!("internal error: the column `{}` was not read", self.column))
         })?;
         let paths: Vec<Option<&str>> = paths.as_string::<i32>().iter().collect();
         let loaded: Vec<_> = paths.par_iter().map(|path| self.image(*path)).collect();
@@ -102,13 +97,10 @@ impl ImageList {
         }
         let rows = take_record_batch(rows, &UInt32Array::from(good.clone()))?;
         let images: ArrayRef = Arc::new(images.finish());
-        let columns = wanted
-            .fields()
-            .iter()
-            .map(|field| match field.name().as_str() {
-                IMAGE => Some(images.clone()),
-                name => rows.column_by_name(name).cloned(),
-            });
+        let columns = wanted.fields().iter().map(|field| match field.name().as_str() {
+            IMAGE => Some(images.clone()),
+            name => rows.column_by_name(name).cloned(),
+        });
         let columns = columns.flatten().collect();
         let options = RecordBatchOptions::new().with_row_count(Some(good.len()));
         let bad: Vec<usize> = faults.iter().map(|(at, _)| numbers[*at]).collect();
@@ -163,9 +155,7 @@ impl Source for ImageList {
             };
             let skipped: HashSet<usize> = bad.iter().map(|bad| bad.number).collect();
             let all = rows.num_rows() + bad.len();
-            let numbers: Vec<usize> = (seen..seen + all)
-                .filter(|n| !skipped.contains(n))
-                .collect();
+            let numbers: Vec<usize> = (seen..seen + all).filter(|n| !skipped.contains(n)).collect();
             seen += all;
             let wanted = wanted.clone();
             let mut bad = Some(bad);
@@ -190,16 +180,10 @@ impl Source for ImageList {
     fn fingerprint(&self) -> Result<String> {
         let mut all = Sha256::new();
         all.update(self.table.fingerprint()?);
-        let path = Arc::new(Schema::new(vec![Field::new(
-            &self.column,
-            DataType::Utf8,
-            true,
-        )]));
+        let path = Arc::new(Schema::new(vec![Field::new(&self.column, DataType::Utf8, true)]));
         for scanned in self.table.scan(&path)? {
             for path in scanned?.rows.column(0).as_string::<i32>().iter().flatten() {
-                let image = self
-                    .resolve(path)
-                    .and_then(|path| read_file(&path, &self.real_root));
+                let image = self.resolve(path).and_then(|path| read_file(&path, &self.real_root));
                 all.update(Sha256::digest(image.unwrap_or_default()));
             }
         }
@@ -313,18 +297,8 @@ mod tests {
         for scanned in source.scan(&schema).unwrap() {
             let scanned = scanned.unwrap();
             let column = scanned.rows.column_by_name("label").unwrap();
-            labels.extend(
-                column
-                    .as_string::<i32>()
-                    .iter()
-                    .map(|l| l.unwrap().to_string()),
-            );
-            bad.extend(
-                scanned
-                    .bad
-                    .into_iter()
-                    .map(|bad| bad.into_error().to_string()),
-            );
+            labels.extend(column.as_string::<i32>().iter().map(|l| l.unwrap().to_string()));
+            bad.extend(scanned.bad.into_iter().map(|bad| bad.into_error().to_string()));
         }
         (labels, bad)
     }

@@ -119,10 +119,7 @@ pub(super) mod tests {
         assert_eq!(scanned.bad.len(), 1);
         assert_eq!(scanned.bad[0].number, 1);
         let error = scanned.bad[0].clone().into_error().to_string();
-        assert!(
-            error.contains("2.png`, column `image`: the image cannot"),
-            "{error}"
-        );
+        assert!(error.contains("2.png`, column `image`: the image cannot"), "{error}");
     }
 
     /// A PNG header: 65,500 pixels a side, then nothing.
@@ -140,11 +137,8 @@ pub(super) mod tests {
 
     #[test]
     fn texts_are_found_where_there_are_no_images() {
-        let root = folder(&[
-            ("neg/1.txt", b"bad film"),
-            ("pos/1.txt", b"good"),
-            ("pos/2.txt", &[0xff]),
-        ]);
+        let root =
+            folder(&[("neg/1.txt", b"bad film"), ("pos/1.txt", b"good"), ("pos/2.txt", &[0xff])]);
         let data = crate::DataConfig::default();
         let source = open_data("", root.path(), &data).unwrap();
         let scanned = source
@@ -154,17 +148,10 @@ pub(super) mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(scanned.rows.num_rows(), 2);
-        assert!(
-            scanned.bad[0].reason.contains("not UTF-8"),
-            "{}",
-            scanned.bad[0].reason
-        );
+        assert!(scanned.bad[0].reason.contains("not UTF-8"), "{}", scanned.bad[0].reason);
         assert!(TextFolder::open(root.path()).is_ok());
         let empty = tempfile::tempdir().unwrap();
-        let error = open_data("", empty.path(), &data)
-            .err()
-            .unwrap()
-            .to_string();
+        let error = open_data("", empty.path(), &data).err().unwrap().to_string();
         assert!(error.contains("holds no images"), "{error}");
     }
 

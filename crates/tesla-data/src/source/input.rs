@@ -37,9 +37,7 @@ impl Input {
     pub fn open(path: &Path) -> Result<Self> {
         if path == Path::new("-") {
             let mut bytes = Vec::new();
-            io::stdin()
-                .read_to_end(&mut bytes)
-                .map_err(|e| Error::io(path, e))?;
+            io::stdin().read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
             return Self::from_bytes("-", bytes).unzip(None);
         }
         let (path, entry) = inside(path);
@@ -160,10 +158,7 @@ impl Input {
     pub(crate) fn start(&self, most: u64) -> Result<Vec<u8>> {
         let mut start = Vec::new();
         let reader = self.reader()?;
-        reader
-            .take(most)
-            .read_to_end(&mut start)
-            .map_err(|e| self.error(e))?;
+        reader.take(most).read_to_end(&mut start).map_err(|e| self.error(e))?;
         Ok(start)
     }
 
@@ -320,9 +315,7 @@ mod tests {
     }
 
     fn read(bytes: Vec<u8>) -> Result<Vec<u8>> {
-        Input::from_bytes("t.csv", bytes)
-            .unzip(None)?
-            .start(1 << 20)
+        Input::from_bytes("t.csv", bytes).unzip(None)?.start(1 << 20)
     }
 
     #[test]
@@ -354,10 +347,7 @@ mod tests {
         assert_eq!(input.start(100).unwrap(), ROWS);
         assert_eq!(input.name(), "t.zip/b.csv");
         assert_eq!(input.bytes_read(), input.len());
-        assert_eq!(
-            Input::open(&path.join("x/a.json")).unwrap().inner_name(),
-            "x/a.json"
-        );
+        assert_eq!(Input::open(&path.join("x/a.json")).unwrap().inner_name(), "x/a.json");
 
         let message = |path: &Path| Input::open(path).unwrap_err().to_string();
         assert_eq!(

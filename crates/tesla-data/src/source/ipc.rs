@@ -151,9 +151,7 @@ impl Messages {
         }
         // Before Arrow 0.15 a message started with its length.
         if word == CONTINUATION {
-            self.reader
-                .read_exact(&mut word)
-                .map_err(|e| self.failed(e))?;
+            self.reader.read_exact(&mut word).map_err(|e| self.failed(e))?;
         }
         let length = u32::from_le_bytes(word) as usize;
         if length == 0 {
@@ -260,9 +258,7 @@ mod tests {
     }
 
     fn file(table: &RecordBatch, compression: Option<CompressionType>) -> Vec<u8> {
-        let options = IpcWriteOptions::default()
-            .try_with_compression(compression)
-            .unwrap();
+        let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
         let mut out = Vec::new();
         let mut writer =
             FileWriter::try_new_with_options(&mut out, &table.schema(), options).unwrap();
@@ -296,18 +292,11 @@ mod tests {
                 Field::new("level", DataType::Utf8, true),
                 Field::new("n", DataType::Float64, true),
             ]));
-            let batches: Vec<_> = source
-                .scan(&wanted)
-                .unwrap()
-                .map(|b| b.unwrap().rows)
-                .collect();
+            let batches: Vec<_> = source.scan(&wanted).unwrap().map(|b| b.unwrap().rows).collect();
             assert!(batches.iter().all(|b| b.num_rows() <= BATCH_ROWS));
             assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 20_000);
             assert_eq!(batches[1].column(0).as_string::<i32>().value(1), "high");
-            assert_eq!(
-                batches[1].column(1).as_primitive::<Float64Type>().value(0),
-                8192.0
-            );
+            assert_eq!(batches[1].column(1).as_primitive::<Float64Type>().value(0), 8192.0);
         }
     }
 
@@ -315,11 +304,8 @@ mod tests {
     fn rows_without_values_do_not_fill_the_memory() {
         // A column of nulls takes no bytes, so a short file can promise any number of rows.
         let nulls: ArrayRef = Arc::new(NullArray::new(1 << 31));
-        let source = open(file(
-            &RecordBatch::try_from_iter([("x", nulls)]).unwrap(),
-            None,
-        ))
-        .unwrap();
+        let source =
+            open(file(&RecordBatch::try_from_iter([("x", nulls)]).unwrap(), None)).unwrap();
         let schema = source.schema().unwrap();
         let first = source.scan(&schema).unwrap().next().unwrap().unwrap();
         assert_eq!(first.rows.num_rows(), BATCH_ROWS);

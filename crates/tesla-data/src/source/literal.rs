@@ -19,9 +19,7 @@ impl Literal {
         let Literal::Dict(entries) = self else {
             return None;
         };
-        let found = entries
-            .iter()
-            .find(|(key, _)| *key == Literal::Text(name.into()));
+        let found = entries.iter().find(|(key, _)| *key == Literal::Text(name.into()));
         found.map(|(_, value)| value)
     }
 
@@ -60,10 +58,7 @@ struct Parser<'a> {
 
 impl Parser<'_> {
     fn error(&self) -> String {
-        format!(
-            "is damaged: byte {} of its header is not the dict that `np.save` writes",
-            self.at
-        )
+        format!("is damaged: byte {} of its header is not the dict that `np.save` writes", self.at)
     }
 
     /// The next character that is not a space.
@@ -102,9 +97,7 @@ impl Parser<'_> {
                         _ => Literal::Tuple(items),
                     })
             }
-            Some('[') => self
-                .items(depth, ']')
-                .map(|(items, _)| Literal::List(items)),
+            Some('[') => self.items(depth, ']').map(|(items, _)| Literal::List(items)),
             Some(quote @ ('\'' | '"')) => self.quoted(quote).map(Literal::Text),
             Some('-' | '0'..='9') => {
                 let digits = self.word(|c| c == '-' || c.is_ascii_digit()).parse();
@@ -189,10 +182,7 @@ mod tests {
         let shape = header.entry("shape").and_then(Literal::items).unwrap();
         assert_eq!(shape, [Literal::Int(150), Literal::Int(4)]);
         assert_eq!(parse("(3)").unwrap(), Literal::Int(3));
-        assert_eq!(
-            parse("(3,)").unwrap(),
-            Literal::Tuple(vec![Literal::Int(3)])
-        );
+        assert_eq!(parse("(3,)").unwrap(), Literal::Tuple(vec![Literal::Int(3)]));
         assert_eq!(parse("()").unwrap(), Literal::Tuple(vec![]));
         for bad in [
             "",

@@ -1,33 +1,33 @@
 //! Sources: where rows come from. Each streams Arrow record batches and can name the line of a row.
 
+mod assemble;
 mod columns;
 mod csv;
 mod database;
+mod dtype;
 mod folder;
 mod guard;
 #[cfg(feature = "http")]
 mod http;
-mod assemble;
-mod dtype;
 mod idx;
 mod image_list;
 mod images;
 mod input;
 mod ipc;
 mod json;
-mod parquet;
-mod secret;
-mod spool;
-mod seen;
-mod several;
-mod text;
-mod unpack;
 mod literal;
 mod ndarray;
 mod npy;
+mod parquet;
 mod pickle;
+mod secret;
+mod seen;
+mod several;
+mod spool;
 mod table;
+mod text;
 mod texts;
+mod unpack;
 
 use std::path::{Path, PathBuf};
 
@@ -35,12 +35,13 @@ use crate::arrow::array::RecordBatch;
 use crate::arrow::datatypes::SchemaRef;
 
 pub use self::csv::CsvSource;
+#[cfg(feature = "http")]
+pub use self::http::HttpSource;
+pub use self::parquet::ParquetSource;
 #[cfg(feature = "postgres")]
 pub use database::PostgresSource;
 #[cfg(feature = "sqlite")]
 pub use database::SqliteSource;
-#[cfg(feature = "http")]
-pub use self::http::HttpSource;
 pub use idx::IdxSource;
 pub use image_list::ImageList;
 pub use images::ImageFolder;
@@ -48,11 +49,10 @@ pub use input::Input;
 pub use ipc::IpcSource;
 pub use json::JsonSource;
 pub(crate) use json::{rows_to_batch, value_of};
-pub use self::parquet::ParquetSource;
-use seen::Seen;
 pub use npy::open_numpy;
-pub use several::Several;
 pub use pickle::open_pickle;
+use seen::Seen;
+pub use several::Several;
 pub use table::TableSource;
 pub use texts::TextFolder;
 
@@ -211,7 +211,11 @@ pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn
 }
 
 /// `data.json#train` as the file and the settings that lead to `train` inside it.
-fn part_of_json<'a>(source: &'a str, base: &Path, data: &DataConfig) -> Option<(&'a str, DataConfig)> {
+fn part_of_json<'a>(
+    source: &'a str,
+    base: &Path,
+    data: &DataConfig,
+) -> Option<(&'a str, DataConfig)> {
     let (file, key) = source.rsplit_once('#').filter(|_| !is_url(source))?;
     if base.join(source).exists() || !base.join(file).is_file() {
         return None;

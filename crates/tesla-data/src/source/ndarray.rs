@@ -37,7 +37,7 @@ impl<'a> NdArray<'a> {
         let count = count(&shape)?;
         if dtype.size == 0 && count > 0 {
             return Err(
-                "has an array of elements of no size: expected at least one byte each".into(),
+                "has an array of elements of no size: expected at least one byte each".into()
             );
         }
         if count.checked_mul(dtype.size) != Some(data.len()) {
@@ -157,16 +157,12 @@ impl<'a> NdArray<'a> {
                     Some(half(u16::from_le_bytes(ordered(e, big)))).filter(|v| !v.is_nan())
                 })))
             }
-            (Kind::Float, 4) => {
-                Arc::new(Float32Array::from_iter(elements.map(|e| {
-                    Some(f32::from_le_bytes(ordered(e, big))).filter(|v| !v.is_nan())
-                })))
-            }
-            (Kind::Float, _) => {
-                Arc::new(Float64Array::from_iter(elements.map(|e| {
-                    Some(f64::from_le_bytes(ordered(e, big))).filter(|v| !v.is_nan())
-                })))
-            }
+            (Kind::Float, 4) => Arc::new(Float32Array::from_iter(
+                elements.map(|e| Some(f32::from_le_bytes(ordered(e, big))).filter(|v| !v.is_nan())),
+            )),
+            (Kind::Float, _) => Arc::new(Float64Array::from_iter(
+                elements.map(|e| Some(f64::from_le_bytes(ordered(e, big))).filter(|v| !v.is_nan())),
+            )),
             (Kind::Bytes, _) => texts(elements.map(|e| text(trimmed(e))), self.data.len())?,
             (Kind::Text, _) => texts(elements.map(|e| wide_text(e, big).into()), self.data.len())?,
             (Kind::Time(unit), _) => {
@@ -233,9 +229,7 @@ pub(crate) fn count(shape: &[usize]) -> Read<usize> {
         Some(count) if shape.len() <= MAX_RANK && longest <= u32::MAX as usize => Ok(count),
         _ => {
             let shape: Vec<_> = shape.iter().take(8).collect();
-            Err(format!(
-                "has an array of shape {shape:?}: expected one that fits in memory"
-            ))
+            Err(format!("has an array of shape {shape:?}: expected one that fits in memory"))
         }
     }
 }
@@ -268,11 +262,7 @@ fn ordered<const N: usize>(element: &[u8], big_endian: bool) -> [u8; N] {
 pub(crate) fn text(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
-        Err(_) => bytes
-            .iter()
-            .map(|b| char::from(*b))
-            .collect::<String>()
-            .into(),
+        Err(_) => bytes.iter().map(|b| char::from(*b)).collect::<String>().into(),
     }
 }
 
@@ -367,12 +357,9 @@ mod tests {
 
     #[test]
     fn halves_and_dates() {
-        for (bits, value) in [
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x3555, 0.333_251_95),
-            (1, 5.960_464_5e-8),
-        ] {
+        for (bits, value) in
+            [(0x3c00, 1.0), (0xc000, -2.0), (0x3555, 0.333_251_95), (1, 5.960_464_5e-8)]
+        {
             assert_eq!(half(bits), value);
         }
         assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());
@@ -384,12 +371,7 @@ mod tests {
     #[test]
     fn lying_shapes_are_refused() {
         let array = |shape: Vec<usize>, size: usize| {
-            NdArray::new(
-                Dtype::parse("u1").unwrap(),
-                shape,
-                false,
-                vec![0; size].into(),
-            )
+            NdArray::new(Dtype::parse("u1").unwrap(), shape, false, vec![0; size].into())
         };
         assert!(array(vec![2, 3], 6).is_ok());
         assert!(array(vec![2, 3], 5).is_err());

@@ -42,9 +42,7 @@ fn members(bytes: &[u8]) -> Read<Vec<(String, Part<'static>)>> {
     let bad = |e| format!("is not a readable zip file: {e}");
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(bad)?;
     if archive.len() > MAX_MEMBERS {
-        return Err(format!(
-            "has more than {MAX_MEMBERS} arrays: expected fewer"
-        ));
+        return Err(format!("has more than {MAX_MEMBERS} arrays: expected fewer"));
     }
     let mut parts = Vec::new();
     let mut left = MAX_UNPACKED;
@@ -68,9 +66,7 @@ fn members(bytes: &[u8]) -> Read<Vec<(String, Part<'static>)>> {
             .read_to_end(&mut bytes)
             .map_err(|e| format!("has a damaged array `{name}`: {e}"))?;
         if bytes.len() as u64 != size {
-            return Err(format!(
-                "has a damaged array `{name}`: its size is not the one stated"
-            ));
+            return Err(format!("has a damaged array `{name}`: its size is not the one stated"));
         }
         parts.push((name, array(bytes)?));
     }
@@ -87,9 +83,7 @@ fn array(bytes: Vec<u8>) -> Read<Part<'static>> {
         _ => return Err(bad()),
     };
     if length > MAX_HEADER || length > rest.len() {
-        return Err(format!(
-            "is truncated or damaged: its header promises {length} bytes"
-        ));
+        return Err(format!("is truncated or damaged: its header promises {length} bytes"));
     }
     let (header, data) = rest.split_at(length);
     let header = parse(std::str::from_utf8(header).map_err(|_| bad())?)?;
@@ -141,7 +135,7 @@ fn dtype(descr: &Literal) -> Read<Dtype> {
             },
             _ => {
                 return Err(
-                    "has a structured array with arrays inside: split it into columns".into(),
+                    "has a structured array with arrays inside: split it into columns".into()
                 );
             }
         };
@@ -149,9 +143,8 @@ fn dtype(descr: &Literal) -> Read<Dtype> {
         if let Some(padding) = code.strip_prefix("|V")
             && name.is_empty()
         {
-            let padding: u32 = padding
-                .parse()
-                .map_err(|_| format!("has a field of type `{code}`"))?;
+            let padding: u32 =
+                padding.parse().map_err(|_| format!("has a field of type `{code}`"))?;
             offset += padding as usize;
             continue;
         }

@@ -76,10 +76,7 @@ impl Source for ParquetSource {
             let reader =
                 ParquetRecordBatchReaderBuilder::new_with_metadata(pages, self.footer.clone());
             let mask = ProjectionMask::roots(reader.parquet_schema(), places);
-            reader
-                .with_projection(mask)
-                .with_batch_size(BATCH_ROWS)
-                .build()
+            reader.with_projection(mask).with_batch_size(BATCH_ROWS).build()
         })
         .map_err(|reason| self.error(&reason))?;
         let schema = schema.clone();
@@ -125,10 +122,7 @@ struct Pages {
 impl Pages {
     fn open(spool: &Spool) -> Result<Self> {
         let file = spool.open()?;
-        let len = file
-            .metadata()
-            .map_err(|e| Error::io(spool.path(), e))?
-            .len();
+        let len = file.metadata().map_err(|e| Error::io(spool.path(), e))?.len();
         Ok(Self { file, len })
     }
 }
@@ -159,10 +153,7 @@ impl ChunkReader for Pages {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
-        if start
-            .checked_add(length as u64)
-            .is_none_or(|end| end > self.len)
-        {
+        if start.checked_add(length as u64).is_none_or(|end| end > self.len) {
             let message = format!("it ends before byte {start} + {length}");
             return Err(ParquetError::EOF(message));
         }
@@ -216,16 +207,11 @@ mod tests {
         let list = |i: i64| Some(vec![Some(i as i32)]);
         let columns: Vec<(&str, ArrayRef)> = vec![
             ("n", Arc::new(Int64Array::from_iter_values(0..rows))),
-            (
-                "name",
-                Arc::new((0..rows).map(name).collect::<StringArray>()),
-            ),
+            ("name", Arc::new((0..rows).map(name).collect::<StringArray>())),
             ("level", Arc::new(dictionary)),
             (
                 "list",
-                Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(
-                    (0..rows).map(list),
-                )),
+                Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>((0..rows).map(list))),
             ),
         ];
         RecordBatch::try_from_iter(columns).unwrap()
@@ -262,33 +248,19 @@ mod tests {
                 Field::new("level", DataType::Utf8, true),
                 Field::new("n", DataType::Float64, true),
             ]));
-            let batches: Vec<_> = source
-                .scan(&wanted)
-                .unwrap()
-                .map(|b| b.unwrap().rows)
-                .collect();
+            let batches: Vec<_> = source.scan(&wanted).unwrap().map(|b| b.unwrap().rows).collect();
             assert!(batches.len() > 3 && batches.iter().all(|b| b.num_rows() <= BATCH_ROWS));
             assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 25_000);
             assert_eq!(batches[0].column(0).as_string::<i32>().value(1), "high");
-            assert_eq!(
-                batches[1].column(1).as_primitive::<Float64Type>().value(0),
-                8192.0
-            );
+            assert_eq!(batches[1].column(1).as_primitive::<Float64Type>().value(0), 8192.0);
         }
     }
 
     #[test]
     fn a_nested_column_is_named_unless_it_is_dropped() {
         let bytes = bytes(&table(3), Compression::SNAPPY);
-        let error = open(bytes.clone(), &[])
-            .unwrap()
-            .schema()
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("`t.parquet`, column `list`: holds nested"),
-            "{error}"
-        );
+        let error = open(bytes.clone(), &[]).unwrap().schema().unwrap_err().to_string();
+        assert!(error.starts_with("`t.parquet`, column `list`: holds nested"), "{error}");
         assert!(error.contains("`drop = [\"list\"]`"), "{error}");
 
         let source = open(bytes, &["list".into()]).unwrap();
@@ -308,10 +280,7 @@ mod tests {
             .and_then(|source| crate::Frame::read_all(Box::new(source)))
             .err()
             .unwrap();
-        assert!(
-            error.to_string().contains("claims more than 256 MiB"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("claims more than 256 MiB"), "{error}");
     }
 
     #[test]

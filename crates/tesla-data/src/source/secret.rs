@@ -46,10 +46,7 @@ pub(super) fn expand_url(url: &str, env: Env<'_>) -> Result<String> {
         return Ok(format!("{scheme}://{}", expand(rest, env, &plain)?));
     };
     let (user, host) = rest.split_at(at);
-    if user
-        .split_once(':')
-        .is_some_and(|(_, password)| is_literal(password))
-    {
+    if user.split_once(':').is_some_and(|(_, password)| is_literal(password)) {
         let message = "the URL of `source` spells out a password, which would be stored with the model: write `${NAME}` there and set that environment variable";
         return Err(Error::Config(message.into()));
     }
@@ -103,22 +100,14 @@ mod tests {
 
     #[test]
     fn a_spelt_out_password_and_an_unknown_variable_are_refused() {
-        let error = expand_url("postgres://u:hunter2@h/db", &env)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("spells out a password") && !error.contains("hunter2"),
-            "{error}"
-        );
+        let error = expand_url("postgres://u:hunter2@h/db", &env).unwrap_err().to_string();
+        assert!(error.contains("spells out a password") && !error.contains("hunter2"), "{error}");
         let error = expand_url("http://${HOST}/", &env).unwrap_err().to_string();
         assert!(error.contains("`HOST` is not set"), "{error}");
     }
 
     #[test]
     fn scrubs() {
-        assert_eq!(
-            scrub("no hunter2 here", &["hunter2".into(), String::new()]),
-            "no *** here"
-        );
+        assert_eq!(scrub("no hunter2 here", &["hunter2".into(), String::new()]), "no *** here");
     }
 }

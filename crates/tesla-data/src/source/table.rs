@@ -30,9 +30,7 @@ impl TableSource {
     }
 
     fn scanned(&self, schema: &SchemaRef, first: usize) -> Result<Scanned> {
-        let rows = self
-            .rows
-            .slice(first, BATCH_ROWS.min(self.rows.num_rows() - first));
+        let rows = self.rows.slice(first, BATCH_ROWS.min(self.rows.num_rows() - first));
         let mut bad: Vec<BadRow> = Vec::new();
         let mut columns = Vec::new();
         for field in schema.fields() {
@@ -105,9 +103,7 @@ impl Source for TableSource {
         require(schema, self.rows.schema_ref(), self.name())?;
         let schema = schema.clone();
         let firsts = (0..self.rows.num_rows()).step_by(BATCH_ROWS);
-        Ok(Box::new(
-            firsts.map(move |first| self.scanned(&schema, first)),
-        ))
+        Ok(Box::new(firsts.map(move |first| self.scanned(&schema, first))))
     }
 
     fn fingerprint(&self) -> Result<String> {

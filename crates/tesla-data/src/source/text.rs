@@ -62,9 +62,7 @@ impl BufRead for Decoded {
         while self.at == self.end && !self.ended {
             let bytes = self.inner.fill_buf()?;
             self.ended = bytes.is_empty();
-            let decoded = self
-                .decoder
-                .decode_to_utf8(bytes, &mut self.text, self.ended);
+            let decoded = self.decoder.decode_to_utf8(bytes, &mut self.text, self.ended);
             let (_, read, written, _) = decoded;
             self.inner.consume(read);
             (self.at, self.end) = (0, written);
@@ -108,11 +106,6 @@ mod tests {
         let long = "é".repeat(200_000);
         let utf16: Vec<u8> = long.encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(read(&utf16, Some("utf-16le")), long);
-        assert!(
-            find("klingon")
-                .unwrap_err()
-                .to_string()
-                .contains("`klingon`")
-        );
+        assert!(find("klingon").unwrap_err().to_string().contains("`klingon`"));
     }
 }

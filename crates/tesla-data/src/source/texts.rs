@@ -34,9 +34,7 @@ impl Source for TextFolder {
     }
 
     fn schema(&self) -> Result<SchemaRef> {
-        Ok(self
-            .folder
-            .schema(Field::new("text", DataType::Utf8, false)))
+        Ok(self.folder.schema(Field::new("text", DataType::Utf8, false)))
     }
 
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
@@ -56,9 +54,6 @@ impl Source for TextFolder {
 fn check(bytes: &[u8]) -> Result<(), String> {
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(()),
-        Err(e) => Err(format!(
-            "the text is not UTF-8 from byte {}",
-            e.valid_up_to() + 1
-        )),
+        Err(e) => Err(format!("the text is not UTF-8 from byte {}", e.valid_up_to() + 1)),
     }
 }

@@ -132,23 +132,15 @@ pub(super) fn entry(stored: Box<dyn ReadSeek>, name: &str, wanted: Option<&str>)
             files.push((at, inner));
         }
     }
-    let names = || {
-        files
-            .iter()
-            .map(|(_, name)| name.clone())
-            .collect::<Vec<_>>()
-    };
+    let names = || files.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
     let at = match (wanted, files.as_slice()) {
-        (Some(wanted), _) => files
-            .iter()
-            .find(|(_, inner)| inner == wanted)
-            .ok_or_else(|| {
-                let names = names();
-                let near = nearest(wanted, &names)
-                    .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
-                let reason = format!("holds no file `{wanted}`{near}: it has {}", list(&names));
-                Error::source(name, reason)
-            })?,
+        (Some(wanted), _) => files.iter().find(|(_, inner)| inner == wanted).ok_or_else(|| {
+            let names = names();
+            let near = nearest(wanted, &names)
+                .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+            let reason = format!("holds no file `{wanted}`{near}: it has {}", list(&names));
+            Error::source(name, reason)
+        })?,
         (None, [only]) => only,
         (None, []) => return Err(Error::source(name, "is an archive without files")),
         (None, _) => {
@@ -221,9 +213,7 @@ impl Read for Checked {
             return Err(io::Error::other(reason));
         }
         if n == 0 && !buffer.is_empty() && (self.seen != *size || self.crc.sum() != *crc) {
-            return Err(io::Error::other(format!(
-                "`{name}` is damaged: its checksum is wrong"
-            )));
+            return Err(io::Error::other(format!("`{name}` is damaged: its checksum is wrong")));
         }
         Ok(n)
     }

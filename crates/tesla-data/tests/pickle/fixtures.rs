@@ -10,10 +10,7 @@ use super::{load, names, texts};
 fn check(stem: &str, protocols: &[u8], expected: &str) {
     let files: Vec<String> = match protocols {
         [] => vec![stem.to_string()],
-        _ => protocols
-            .iter()
-            .map(|p| format!("{stem}.p{p}.pkl"))
-            .collect(),
+        _ => protocols.iter().map(|p| format!("{stem}.p{p}.pkl")).collect(),
     };
     for file in files {
         let shown = shown(&file);
@@ -21,10 +18,7 @@ fn check(stem: &str, protocols: &[u8], expected: &str) {
             Some(reason) => {
                 let start = format!("`{file}` {reason}");
                 assert!(shown.starts_with(&start), "{file}: {shown}");
-                assert!(
-                    shown.contains(": "),
-                    "{file}: no word of what to do in {shown}"
-                );
+                assert!(shown.contains(": "), "{file}: no word of what to do in {shown}");
             }
             None => assert_eq!(shown, expected, "{file}"),
         }
@@ -43,26 +37,14 @@ fn shown(name: &str) -> String {
     let line = |name: String| {
         let values = rows.column_by_name(&name).unwrap();
         let shown = match values.as_binary_opt::<i64>() {
-            Some(images) => images
-                .iter()
-                .map(|i| format!("{:?}…", &i.unwrap()[..6]))
-                .collect(),
+            Some(images) => images.iter().map(|i| format!("{:?}…", &i.unwrap()[..6])).collect(),
             None => texts(&rows, &name),
         };
-        let metadata = rows
-            .schema()
-            .field_with_name(&name)
-            .unwrap()
-            .metadata()
-            .clone();
+        let metadata = rows.schema().field_with_name(&name).unwrap().metadata().clone();
         let layout: String = metadata.values().map(|v| format!(" {v}")).collect();
         format!("{name}: {}{layout} {}", values.data_type(), shown.join("|"))
     };
-    names(&rows)
-        .into_iter()
-        .map(line)
-        .collect::<Vec<_>>()
-        .join("\n")
+    names(&rows).into_iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -143,11 +125,7 @@ mixed: Utf8 1|two|3.5
 key: Utf8 a|b
 v: Int64 1|2",
     );
-    check(
-        "pandas1-period",
-        &[4],
-        "! calls for `pandas.core.arrays.period.PeriodArray`",
-    );
+    check("pandas1-period", &[4], "! calls for `pandas.core.arrays.period.PeriodArray`");
     check(
         "pandas1-reordered",
         &[2, 5],
@@ -156,11 +134,7 @@ text: Utf8 z||x
 small: UInt8 3|2|1
 whole: Int64 3||1",
     );
-    check(
-        "pandas1-two_level_columns",
-        &[4],
-        "! has columns in several levels",
-    );
+    check("pandas1-two_level_columns", &[4], "! has columns in several levels");
     check("pandas1-unnamed_series", &[4], "c1: Float64 1.5|2.5");
     check(
         "pandas3-date_index",
@@ -204,11 +178,7 @@ mixed: Utf8 1|two|3.5
 key: Utf8 a|b
 v: Int64 1|2",
     );
-    check(
-        "pandas3-period",
-        &[4],
-        "! calls for `pandas.arrays.PeriodArray`",
-    );
+    check("pandas3-period", &[4], "! calls for `pandas.arrays.PeriodArray`");
     check(
         "pandas3-reordered",
         &[2, 5],
@@ -217,11 +187,7 @@ text: Utf8 z||x
 small: UInt8 3|2|1
 whole: Int64 3||1",
     );
-    check(
-        "pandas3-two_level_columns",
-        &[4],
-        "! has columns in several levels",
-    );
+    check("pandas3-two_level_columns", &[4], "! has columns in several levels");
     check("pandas3-unnamed_series", &[4], "c1: Float64 1.5|2.5");
 }
 
@@ -254,11 +220,7 @@ image: LargeBinary 16x16x3 [0, 0, 0, 1, 1, 1]…|[0, 0, 0, 1, 1, 1]…
 label: Int64 3|5
 filenames: Utf8 a.png|b.png",
     );
-    check(
-        "pandas3-counter",
-        &[2],
-        "! holds values that are not columns of one length (`x`",
-    );
+    check("pandas3-counter", &[2], "! holds values that are not columns of one length (`x`");
     check(
         "pandas3-defaultdict",
         &[0, 2, 4, 5],
@@ -306,11 +268,7 @@ stamp: Timestamp(µs) 2021-01-01T00:00:01|
 big: Float64 1.1805916207174113e21|-3.0
 extra: Boolean |true",
     );
-    check(
-        "pandas3-train_and_test",
-        &[4],
-        "! holds 2 pairs (X, y), as of training and test",
-    );
+    check("pandas3-train_and_test", &[4], "! holds 2 pairs (X, y), as of training and test");
 }
 
 #[test]
@@ -355,11 +313,7 @@ x2: Float32 1.0|3.0|5.0
 label: Int64 0|1|0",
     );
     check("pandas3-complex", &[4], "! has an array of type `<c16`");
-    check(
-        "pandas3-days",
-        &[4],
-        "c1: Timestamp(s) 2020-02-29T00:00:00|",
-    );
+    check("pandas3-days", &[4], "c1: Timestamp(s) 2020-02-29T00:00:00|");
     check(
         "pandas3-float_images",
         &[4],
@@ -373,11 +327,7 @@ c1: Utf8 a|b|c
 c2: Int64 1|2|3",
     );
     check("pandas3-halves", &[4], "c1: Float32 1.0|-2.5|");
-    check(
-        "pandas3-months",
-        &[4],
-        "c1: Timestamp(s) 2020-02-01T00:00:00|1969-12-01T00:00:00",
-    );
+    check("pandas3-months", &[4], "c1: Timestamp(s) 2020-02-01T00:00:00|1969-12-01T00:00:00");
     check(
         "pandas3-planar_images",
         &[5],
@@ -393,11 +343,7 @@ a: Int32 1
 b: Float64 2.5",
     );
     check("scalar.npy", &[], "! holds a single value");
-    check(
-        "split.npz",
-        &[],
-        "! holds training and test rows (`x_train`",
-    );
+    check("split.npz", &[], "! holds training and test rows (`x_train`");
     check(
         "structured.npy",
         &[],
@@ -414,10 +360,6 @@ x1: Float32 0.0|2.0|4.0
 x2: Float32 1.0|3.0|5.0
 label: Int64 0|1|0",
     );
-    check(
-        "uneven.npz",
-        &[],
-        "! holds values that are not columns of one length (`a`",
-    );
+    check("uneven.npz", &[], "! holds values that are not columns of one length (`a`");
     check("version3.npy", &[], "☃: Int32 1");
 }

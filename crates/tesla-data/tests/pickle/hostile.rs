@@ -15,11 +15,7 @@ fn refused(open: &str, bytes: &[u8]) -> Option<String> {
         _ => open_numpy(input),
     };
     // Generous: what is refused here takes microseconds, what it fends off takes hours.
-    assert!(
-        start.elapsed() < Duration::from_secs(20),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     match outcome {
         Ok(source) => {
             let schema = source.schema().unwrap();
@@ -34,23 +30,14 @@ fn refused(open: &str, bytes: &[u8]) -> Option<String> {
 fn check(bytes: &[u8], reason: &str) {
     let found =
         refused("pickle", bytes).unwrap_or_else(|| panic!("read: {}", bytes.escape_ascii()));
-    assert!(
-        found.contains(reason),
-        "{}: {found}",
-        bytes[..bytes.len().min(80)].escape_ascii()
-    );
+    assert!(found.contains(reason), "{}: {found}", bytes[..bytes.len().min(80)].escape_ascii());
 }
 
 fn fixtures() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pickle/fixtures");
     let files = std::fs::read_dir(folder).unwrap().flatten();
     let mut files: Vec<_> = files
-        .map(|f| {
-            (
-                f.file_name().into_string().unwrap(),
-                std::fs::read(f.path()).unwrap(),
-            )
-        })
+        .map(|f| (f.file_name().into_string().unwrap(), std::fs::read(f.path()).unwrap()))
         .collect();
     files.sort();
     files
@@ -86,28 +73,13 @@ fn no_opcode_reaches_a_function() {
         b"cnumpy.testing._private.utils\nrunstring\n.",
         "`numpy.testing._private.utils.runstring`",
     );
-    check(
-        b"cpandas.io.pickle\nread_pickle\n.",
-        "`pandas.io.pickle.read_pickle`",
-    );
+    check(b"cpandas.io.pickle\nread_pickle\n.", "`pandas.io.pickle.read_pickle`");
     // The one use of `getattr` that is known does not open the door to others.
-    check(
-        b"cbuiltins\ngetattr\n(cbuiltins\nset\nS'pop'\ntR.",
-        "`builtins.getattr`",
-    );
-    check(
-        b"cbuiltins\ngetattr\n(czoneinfo\nZoneInfo\nS'x'\ntR.",
-        "`builtins.getattr`",
-    );
+    check(b"cbuiltins\ngetattr\n(cbuiltins\nset\nS'pop'\ntR.", "`builtins.getattr`");
+    check(b"cbuiltins\ngetattr\n(czoneinfo\nZoneInfo\nS'x'\ntR.", "`builtins.getattr`");
     // What is called must come from the list, not from the data.
-    check(
-        b"(S'os'\nS'system'\nlS'echo'\n\x85R.",
-        "which is not a constructor",
-    );
-    check(
-        b"ccollections\nOrderedDict\n)RK\x01\x85R.",
-        "which is not a constructor",
-    );
+    check(b"(S'os'\nS'system'\nlS'echo'\n\x85R.", "which is not a constructor");
+    check(b"ccollections\nOrderedDict\n)RK\x01\x85R.", "which is not a constructor");
     check(
         b"ccopyreg\n_reconstructor\n(ccopyreg\n_reconstructor\ncbuiltins\nobject\nNtR.",
         "does not take",
@@ -161,14 +133,8 @@ fn nesting_is_bounded_without_recursion() {
     let n = 100_000;
     let lists = [vec![b']'; n], vec![b'a'; n - 1], vec![b'.']].concat();
     check(&lists, "more than 100 deep");
-    check(
-        &[vec![b'('; n], vec![b'l'; n], vec![b'.']].concat(),
-        "more than 100 deep",
-    );
-    check(
-        &[b")".to_vec(), vec![0x85; n], vec![b'.']].concat(),
-        "more than 100 deep",
-    );
+    check(&[vec![b'('; n], vec![b'l'; n], vec![b'.']].concat(), "more than 100 deep");
+    check(&[b")".to_vec(), vec![0x85; n], vec![b'.']].concat(), "more than 100 deep");
     // A chain whose links are all reached from outside: no path to any of them is long.
     let mut chain = b"]\x94".to_vec();
     for _ in 0..300 {
@@ -181,12 +147,7 @@ fn nesting_is_bounded_without_recursion() {
     }
     chain.extend(b"l.");
     check(&chain, "more than 100 deep");
-    for own in [
-        &b"]q\0h\0a."[..],
-        b"}q\0K\x01h\0s.",
-        b"]q\0h\0\x85a.",
-        b"\x8fq\0(h\0\x90.",
-    ] {
+    for own in [&b"]q\0h\0a."[..], b"}q\0K\x01h\0s.", b"]q\0h\0\x85a.", b"\x8fq\0(h\0\x90."] {
         check(own, "contains itself");
     }
 }
@@ -215,10 +176,7 @@ fn references_do_not_multiply() {
     check(&after(&row, &rows), bounded);
     // A text encoded again and again.
     let encoded = b"c_codecs\nencode\nh\0\x85R0".repeat(100_000);
-    check(
-        &after(&long_text(1 << 20), &[encoded, b"N.".to_vec()].concat()),
-        bounded,
-    );
+    check(&after(&long_text(1 << 20), &[encoded, b"N.".to_vec()].concat()), bounded);
     // A set of a long list, again and again.
     let list = [b"(".to_vec(), b"N".repeat(1 << 20), b"l".to_vec()].concat();
     let sets = b"cbuiltins\nset\nh\0\x85R0".repeat(20_000);
@@ -256,27 +214,12 @@ fn arrays_cannot_lie() {
     let array = |dtype: &str, shape: &[u8], data: &[u8]| {
         [&frombuffer(dtype, shape, data)[..], b"."].concat()
     };
-    assert_eq!(
-        refused("pickle", &array("u1", b"(K\x02K\x02t", &[1, 2, 3, 4])),
-        None
-    );
+    assert_eq!(refused("pickle", &array("u1", b"(K\x02K\x02t", &[1, 2, 3, 4])), None);
     check(&array("u1", b"(K\x02K\x03t", &[0; 5]), "is damaged");
-    check(
-        &array("u1", b"(L99999999999L\nL99999999999L\nt", &[]),
-        "expected one that fits",
-    );
-    check(
-        &array("u1", b"(K\x00L99999999999L\nt", &[]),
-        "expected one that fits",
-    );
-    check(
-        &array("u1", b"(K\x00J\x00\x00\x00\x40t", &[]),
-        "columns: expected fewer",
-    );
-    check(
-        &array("u1", b"(J\x00\x00\x00\x40K\x00t", &[]),
-        "has no columns",
-    );
+    check(&array("u1", b"(L99999999999L\nL99999999999L\nt", &[]), "expected one that fits");
+    check(&array("u1", b"(K\x00L99999999999L\nt", &[]), "expected one that fits");
+    check(&array("u1", b"(K\x00J\x00\x00\x00\x40t", &[]), "columns: expected fewer");
+    check(&array("u1", b"(J\x00\x00\x00\x40K\x00t", &[]), "has no columns");
     check(&array("S0", b"(J\x00\x00\x00\x40t", &[]), "no size");
     check(&array("u1", b"(J\xff\xff\xff\xfft", &[]), "is damaged");
     check(&array("O8", b"(K\x01t", &[0; 8]), "is damaged");
@@ -312,35 +255,19 @@ fn npy_headers_cannot_lie() {
     assert_eq!(read("'|u1'", "(2,)", &[1, 2]), None);
     for (descr, shape, reason) in [
         ("'|u1'", "(3,)", "is truncated"),
-        (
-            "'|u1'",
-            "(99999999999, 99999999999)",
-            "expected one that fits",
-        ),
+        ("'|u1'", "(99999999999, 99999999999)", "expected one that fits"),
         ("'<f8'", "(4611686018427387904,)", "expected one that fits"),
         ("'<f8'", "(-1,)", "is not a `.npy` file"),
-        (
-            "__import__('os').system('echo')",
-            "(2,)",
-            "of its header is not the dict",
-        ),
+        ("__import__('os').system('echo')", "(2,)", "of its header is not the dict"),
         ("[('a', 'u1', (2,))]", "(1,)", "arrays inside"),
-        (
-            "[('', '|V4294967295'), ('a', 'u1')]",
-            "(1,)",
-            "is truncated",
-        ),
+        ("[('', '|V4294967295'), ('a', 'u1')]", "(1,)", "is truncated"),
         ("'|O'", "(2,)", "is not a pickle"),
     ] {
         let found = read(descr, shape, &[1, 2]).unwrap();
         assert!(found.contains(reason), "{descr} {shape}: {found}");
     }
     let system = npy(&header("'|O'", "(1,)"), b"cos\nsystem\n(S'echo'\ntR.");
-    assert!(
-        refused("numpy", &system)
-            .unwrap()
-            .contains("calls for `os.system`")
-    );
+    assert!(refused("numpy", &system).unwrap().contains("calls for `os.system`"));
 }
 
 #[test]
@@ -358,10 +285,7 @@ fn a_zip_bomb_is_refused_before_it_is_unpacked() {
     let entry = lying.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
     lying[entry + 24..entry + 28].copy_from_slice(&0xffff_fffe_u32.to_le_bytes());
     let found = refused("numpy", &lying).unwrap();
-    assert!(
-        found.contains("damaged array") || found.contains("4 GiB"),
-        "{found}"
-    );
+    assert!(found.contains("damaged array") || found.contains("4 GiB"), "{found}");
 }
 
 #[test]

@@ -6,10 +6,10 @@ mod shared;
 
 use std::path::Path;
 
+use tesla_data::DataConfig;
 use tesla_data::arrow::array::{AsArray, RecordBatch};
 use tesla_data::arrow::compute::{cast, concat_batches};
 use tesla_data::arrow::datatypes::DataType;
-use tesla_data::DataConfig;
 use tesla_data::{Result, source};
 
 /// All rows of a file, opened as the command line does; none is an empty table.
@@ -26,11 +26,7 @@ fn load(path: &Path) -> Result<RecordBatch> {
 }
 
 fn names(rows: &RecordBatch) -> Vec<String> {
-    rows.schema()
-        .fields()
-        .iter()
-        .map(|f| f.name().clone())
-        .collect()
+    rows.schema().fields().iter().map(|f| f.name().clone()).collect()
 }
 
 /// The values of a column as texts; a missing one is "".

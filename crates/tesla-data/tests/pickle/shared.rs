@@ -76,12 +76,7 @@ fn grouped(table: BTreeMap<String, String>) -> String {
     let mut text = String::from("| name | endings | files | outcome |\n|---|---|---|---|\n");
     for ((stem, outcome), (count, endings)) in rows {
         let endings: Vec<_> = endings.into_iter().collect();
-        writeln!(
-            text,
-            "| `{stem}` | {} | {count} | {outcome} |",
-            endings.join(" ")
-        )
-        .unwrap();
+        writeln!(text, "| `{stem}` | {} | {count} | {outcome} |", endings.join(" ")).unwrap();
     }
     text
 }
@@ -201,36 +196,18 @@ fn check(
         }
         "datetime64_ns" => {
             expect(n == 200, rows)?;
-            equal(
-                &texts(rows, "c1")[1..2],
-                &["1912-04-10T01:00:00".into()],
-                "c1",
-            )?;
+            equal(&texts(rows, "c1")[1..2], &["1912-04-10T01:00:00".into()], "c1")?;
             Ok("200 times in `c1`".into())
         }
         "images_u1_4d" => {
             let schema = rows.schema();
-            expect(
-                schema.field(0).metadata()[IMAGE_KEY] == "8x8x3" && n == 5,
-                rows,
-            )?;
-            expect(
-                rows.column(0).as_binary::<i64>().value(0)[..4] == [0, 1, 2, 3],
-                rows,
-            )?;
-            equal(
-                &texts(rows, "label")[..2],
-                &["0".into(), "1".into()],
-                "label",
-            )?;
+            expect(schema.field(0).metadata()[IMAGE_KEY] == "8x8x3" && n == 5, rows)?;
+            expect(rows.column(0).as_binary::<i64>().value(0)[..4] == [0, 1, 2, 3], rows)?;
+            equal(&texts(rows, "label")[..2], &["0".into(), "1".into()], "label")?;
             Ok("5 images of 8x8x3, `label`".into())
         }
         "numpy_scalars" => {
-            equal(
-                &texts(rows, "c1"),
-                &["1.5".into(), "-7".into(), "true".into()],
-                "c1",
-            )?;
+            equal(&texts(rows, "c1"), &["1.5".into(), "-7".into(), "true".into()], "c1")?;
             Ok("three values of mixed types, as text, in `c1`".into())
         }
         "structured" => {
@@ -252,19 +229,12 @@ fn expect(holds: bool, rows: &RecordBatch) -> Result<(), String> {
 
 fn equal(found: &[String], expected: &[String], name: &str) -> Result<(), String> {
     if found.len() != expected.len() {
-        return Err(format!(
-            "{} rows in {name}, not {}",
-            found.len(),
-            expected.len()
-        ));
+        return Err(format!("{} rows in {name}, not {}", found.len(), expected.len()));
     }
     let differ = std::iter::zip(found, expected).position(|(a, b)| !same(a, b));
     match differ {
         None => Ok(()),
-        Some(at) => Err(format!(
-            "{name} row {at}: {:?}, not {:?}",
-            found[at], expected[at]
-        )),
+        Some(at) => Err(format!("{name} row {at}: {:?}, not {:?}", found[at], expected[at])),
     }
 }
 
@@ -293,9 +263,6 @@ fn cifar_10_batches_are_images() {
         assert_eq!(planes.len(), 3072);
         assert!(bytes.windows(3072).any(|w| w == planes));
     }
-    let error = load(&folder.join("batches.meta"))
-        .err()
-        .unwrap()
-        .to_string();
+    let error = load(&folder.join("batches.meta")).err().unwrap().to_string();
     assert!(error.contains("columns of one length"), "{error}");
 }

@@ -31,15 +31,8 @@ fn reads_a_server(programs: &Path) -> Result<(), Failed> {
 
     // One table, so that neither `table` nor `query` is needed; its bytes cannot be read.
     let all = open(&DataConfig::default())?;
-    let error = all
-        .schema()
-        .err()
-        .ok_or("a bytea column was accepted")?
-        .to_string();
-    assert!(
-        error.contains("column `raw`: holds values of type `bytea`"),
-        "{error}"
-    );
+    let error = all.schema().err().ok_or("a bytea column was accepted")?.to_string();
+    assert!(error.contains("column `raw`: holds values of type `bytea`"), "{error}");
     assert!(error.contains("CAST(raw AS TEXT)"), "{error}");
 
     let data = DataConfig {
@@ -70,10 +63,7 @@ fn reads_a_server(programs: &Path) -> Result<(), Failed> {
     );
     let batches: Vec<_> = source.scan(&schema)?.collect::<Result<_, _>>()?;
     assert!(batches.len() > 2, "one batch is no stream");
-    assert_eq!(
-        batches.iter().map(|b| b.rows.num_rows()).sum::<usize>(),
-        19_999
-    );
+    assert_eq!(batches.iter().map(|b| b.rows.num_rows()).sum::<usize>(), 19_999);
     // An infinite number is set apart, a NaN is missing.
     let bad: Vec<_> = batches.iter().flat_map(|b| &b.bad).collect();
     assert_eq!((bad.len(), bad[0].number), (1, 6));
@@ -89,10 +79,7 @@ fn reads_a_server(programs: &Path) -> Result<(), Failed> {
     assert_eq!(source.fingerprint()?, source.fingerprint()?);
 
     // What writes is refused, and so is a second statement.
-    for query in [
-        "INSERT INTO sales (id) VALUES (-1) RETURNING id",
-        "SELECT 1; DROP TABLE sales",
-    ] {
+    for query in ["INSERT INTO sales (id) VALUES (-1) RETURNING id", "SELECT 1; DROP TABLE sales"] {
         let data = DataConfig {
             query: Some(query.into()),
             ..DataConfig::default()
@@ -102,10 +89,7 @@ fn reads_a_server(programs: &Path) -> Result<(), Failed> {
     }
 
     // The password may stand in a file, and never stands in a message.
-    std::fs::write(
-        server.folder.path().join("password"),
-        format!("{PASSWORD}\n"),
-    )?;
+    std::fs::write(server.folder.path().join("password"), format!("{PASSWORD}\n"))?;
     let data = DataConfig {
         table: Some("sales".into()),
         drop: vec!["raw".into()],
@@ -118,10 +102,7 @@ fn reads_a_server(programs: &Path) -> Result<(), Failed> {
     source.schema()?;
     let wrong = PostgresSource::open(&server.url("hunter2"), Path::new(""), &data);
     let error = wrong.err().ok_or("a wrong password was accepted")?;
-    assert!(
-        error.to_string().contains("password authentication failed"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("password authentication failed"), "{error}");
     assert!(!format!("{error:?}").contains("hunter2"));
     Ok(())
 }
@@ -136,11 +117,7 @@ fn programs() -> Option<PathBuf> {
     debian
         .map(|version| version.path().join("bin"))
         .chain(std::env::split_paths(&path))
-        .find(|folder| {
-            ["initdb", "pg_ctl"]
-                .iter()
-                .all(|name| folder.join(name).is_file())
-        })
+        .find(|folder| ["initdb", "pg_ctl"].iter().all(|name| folder.join(name).is_file()))
 }
 
 struct Server {
@@ -183,11 +160,7 @@ impl Server {
     }
 
     fn url(&self, password: &str) -> String {
-        let escape = |text: &str| {
-            text.replace('/', "%2F")
-                .replace('@', "%40")
-                .replace(':', "%3A")
-        };
+        let escape = |text: &str| text.replace('/', "%2F").replace('@', "%40").replace(':', "%3A");
         let socket = escape(&self.folder.path().display().to_string());
         format!("postgres://tester:{}@{socket}/postgres", escape(password))
     }

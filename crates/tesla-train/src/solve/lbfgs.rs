@@ -71,11 +71,7 @@ pub fn minimise(
             break;
         }
         let moved: Vec<f64> = next.iter().zip(&x).map(|(a, b)| a - b).collect();
-        let turned: Vec<f64> = next_gradient
-            .iter()
-            .zip(&gradient)
-            .map(|(a, b)| a - b)
-            .collect();
+        let turned: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
         let curvature = dot(&moved, &turned);
         if curvature > 0.0 {
             if memory.len() == MEMORY {

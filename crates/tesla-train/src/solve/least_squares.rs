@@ -123,10 +123,7 @@ mod tests {
     #[test]
     fn recovers_a_plane() {
         let x = [0.0, 1.0, 1.0, 0.0, 2.0, 1.0, 3.0, 5.0];
-        let y: Vec<f64> = x
-            .chunks(2)
-            .map(|r| 2.0 * r[0] - 3.0 * r[1] + 4.0)
-            .collect();
+        let y: Vec<f64> = x.chunks(2).map(|r| 2.0 * r[0] - 3.0 * r[1] + 4.0).collect();
         let w = solve(sums(&x, &y), 0.0).unwrap();
         assert!((w.weight[0] - 2.0).abs() < 1e-12);
         assert!((w.weight[1] + 3.0).abs() < 1e-12);

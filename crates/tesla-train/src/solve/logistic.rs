@@ -15,12 +15,7 @@ const LIMIT: usize = 2000;
 ///
 /// Two classes have one logit (its weights belong to the second class, the first keeps 0), more
 /// classes have one each.
-pub(super) fn solve(
-    x: &Inputs,
-    classes: &[u32],
-    labels: usize,
-    c: f64,
-) -> Result<Weights> {
+pub(super) fn solve(x: &Inputs, classes: &[u32], labels: usize, c: f64) -> Result<Weights> {
     if !(c > 0.0 && c.is_finite()) {
         let message = format!("`model.c` is {c}: expected a number above 0");
         return Err(Error::Config(message));
@@ -37,7 +32,9 @@ pub(super) fn solve(
         let part = |rows: &Range<usize>| -> Result<(f64, Vec<f64>)> {
             let classes = &classes[rows.clone()];
             Ok(match x {
-                Inputs::Dense(table) => table.with(rows.clone(), |x| block(x, width, classes, logits, w))?,
+                Inputs::Dense(table) => {
+                    table.with(rows.clone(), |x| block(x, width, classes, logits, w))?
+                }
                 images => {
                     let x = images.gather(&rows.clone().collect::<Vec<_>>())?;
                     block(&x, width, classes, logits, w)

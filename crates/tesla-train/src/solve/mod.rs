@@ -95,5 +95,7 @@ const BLOCK: usize = 1024;
 
 /// The rows in blocks.
 fn blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..rows).step_by(BLOCK).map(move |start| start..rows.min(start + BLOCK))
+    (0..rows)
+        .step_by(BLOCK)
+        .map(move |start| start..rows.min(start + BLOCK))
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 use tesla::{Bundle, DeviceChoice};
-use tesla_data::contract::Need;
 use tesla_data::BadPolicy;
+use tesla_data::contract::Need;
 
 use super::{open_device, open_rows};
 use crate::show;

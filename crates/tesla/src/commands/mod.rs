@@ -60,15 +60,18 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(Error::Data(tesla_data::Error::Spill { .. })) = error.downcast_ref::<Error>() {
         return 3;
     }
-    let core = error
-        .downcast_ref::<tesla_core::Error>()
-        .or_else(|| match error.downcast_ref::<Error>() {
-            Some(Error::Core(e)) => Some(e),
-            _ => None,
-        });
+    let core =
+        error
+            .downcast_ref::<tesla_core::Error>()
+            .or_else(|| match error.downcast_ref::<Error>() {
+                Some(Error::Core(e)) => Some(e),
+                _ => None,
+            });
     match core {
         Some(tesla_core::Error::Device(_)) => 3,
-        Some(tesla_core::Error::Io { action: "write", .. }) => 3,
+        Some(tesla_core::Error::Io {
+            action: "write", ..
+        }) => 3,
         Some(_) => 1,
         // Reading is answered with the message of the source; what is left is writing and ports.
         None if error.downcast_ref::<io::Error>().is_some() => 3,

@@ -39,7 +39,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     };
     let write = |out: &mut dyn Write| match as_json {
         true => stream(&*source, &predictor, &mut JsonLines { out }),
-        false => stream(&*source, &predictor, &mut Csv { out: csv_writer(out), header: false }),
+        false => stream(
+            &*source,
+            &predictor,
+            &mut Csv {
+                out: csv_writer(out),
+                header: false,
+            },
+        ),
     };
     match to_stdout {
         true => write(&mut std::io::BufWriter::new(std::io::stdout().lock())),
@@ -51,7 +58,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
 fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Result<()> {
     let mut first = 0;
     for batch in source.scan(&source.raw_schema()?)? {
-        let Scanned { rows: batch, mut bad } = batch?;
+        let Scanned {
+            rows: batch,
+            mut bad,
+        } = batch?;
         if !bad.is_empty() {
             return Err(bad.swap_remove(0).into_error().into());
         }
@@ -66,11 +76,12 @@ fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Res
 /// The columns that can be written, then the predictions.
 fn join(rows: &RecordBatch, predictions: &RecordBatch) -> Result<RecordBatch> {
     let schema = rows.schema();
-    let (mut fields, mut columns): (Vec<_>, Vec<_>) = std::iter::zip(schema.fields(), rows.columns())
-        .filter(|(field, _)| *field.data_type() != DataType::LargeBinary)
-        .filter(|(field, _)| predictions.column_by_name(field.name()).is_none())
-        .map(|(field, column)| (field.clone(), column.clone()))
-        .unzip();
+    let (mut fields, mut columns): (Vec<_>, Vec<_>) =
+        std::iter::zip(schema.fields(), rows.columns())
+            .filter(|(field, _)| *field.data_type() != DataType::LargeBinary)
+            .filter(|(field, _)| predictions.column_by_name(field.name()).is_none())
+            .map(|(field, column)| (field.clone(), column.clone()))
+            .unzip();
     fields.extend(predictions.schema().fields().iter().cloned());
     columns.extend(predictions.columns().iter().cloned());
     let schema = Schema::new(fields);

@@ -112,7 +112,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     if !trained.bad.is_empty() {
         let list = out.join("quarantine.jsonl");
-        writeln!(stdout, "\n{} rows were set apart: {} says which and why", trained.bad.len(), list.display())?;
+        writeln!(
+            stdout,
+            "\n{} rows were set apart: {} says which and why",
+            trained.bad.len(),
+            list.display()
+        )?;
     }
     writeln!(
         stdout,

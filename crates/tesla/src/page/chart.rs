@@ -56,25 +56,18 @@ pub(crate) fn histogram(title: &str, start: f64, end: f64, counts: &[usize]) -> 
     let size = (340, 150);
     let svg = draw(size, |root| {
         let mut chart = frame(root, &x, &Scale::of(0.0, most as f64 * 1.04), 30)?;
-        chart.draw_series(
-            counts
-                .iter()
-                .enumerate()
-                .filter(|(_, count)| **count > 0)
-                .map(|(i, count)| {
-                    let mut bar = Rectangle::new(
-                        [
-                            (x.place(edge(i)), 0.0),
-                            (x.place(edge(i + 1)), *count as f64),
-                        ],
-                        Ink::Series(0).color().filled(),
-                    );
-                    // A hair between bars; not where they are that thin themselves.
-                    let gap = if counts.len() > 30 { 1 } else { FINE };
-                    bar.set_margin(0, 0, 0, gap);
-                    bar
-                }),
-        )?;
+        chart.draw_series(counts.iter().enumerate().filter(|(_, count)| **count > 0).map(
+            |(i, count)| {
+                let mut bar = Rectangle::new(
+                    [(x.place(edge(i)), 0.0), (x.place(edge(i + 1)), *count as f64)],
+                    Ink::Series(0).color().filled(),
+                );
+                // A hair between bars; not where they are that thin themselves.
+                let gap = if counts.len() > 30 { 1 } else { FINE };
+                bar.set_margin(0, 0, 0, gap);
+                bar
+            },
+        ))?;
         Ok(())
     })?;
     let highest = counts.iter().position(|count| *count == most).unwrap_or(0);
@@ -115,10 +108,7 @@ pub(crate) fn lines(title: &str, description: &str, series: &[&[(f64, f64)]]) ->
         let mut chart = frame(root, &across, &up, 44)?;
         for (i, points) in series.iter().enumerate() {
             let style = Ink::Series(i).color().stroke_width(2 * FINE);
-            let finite = points
-                .iter()
-                .copied()
-                .filter(|(x, y)| x.is_finite() && y.is_finite());
+            let finite = points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite());
             let placed = finite.map(|(x, y)| (across.place(x), up.place(y)));
             chart.draw_series(LineSeries::new(placed, style))?;
         }
@@ -212,9 +202,7 @@ fn frame<'a, 'b>(
         .x_label_area_size(20 * FINE)
         .y_label_area_size(left * FINE)
         .build_cartesian_2d(x.range(), y.range())?;
-    let label = ("sans-serif", 13 * FINE)
-        .into_font()
-        .color(&Ink::Text.color());
+    let label = ("sans-serif", 13 * FINE).into_font().color(&Ink::Text.color());
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -233,9 +221,7 @@ fn frame<'a, 'b>(
 
 /// Classes in the place of colours, a size that follows the page, and words for who cannot see it.
 fn finish(svg: String, (width, height): (u32, u32), title: &str, description: &str) -> String {
-    let mut svg = svg
-        .replace(" opacity=\"1\"", "")
-        .replace(" stroke=\"none\"", "");
+    let mut svg = svg.replace(" opacity=\"1\"", "").replace(" stroke=\"none\"", "");
     let inks = [Ink::Text, Ink::Axis, Ink::Grid]
         .into_iter()
         .chain((0..SERIES).map(Ink::Series));
@@ -248,18 +234,10 @@ fn finish(svg: String, (width, height): (u32, u32), title: &str, description: &s
             Ink::Series(i) => format!("s{}", i + 1),
         };
         svg = svg
-            .replace(
-                &format!("fill=\"{color}\""),
-                &format!("class=\"fill-{class}\""),
-            )
-            .replace(
-                &format!("stroke=\"{color}\""),
-                &format!("class=\"line-{class}\""),
-            );
+            .replace(&format!("fill=\"{color}\""), &format!("class=\"fill-{class}\""))
+            .replace(&format!("stroke=\"{color}\""), &format!("class=\"line-{class}\""));
     }
-    let body = svg
-        .split_once('>')
-        .map_or("", |(_, body)| body.trim_start());
+    let body = svg.split_once('>').map_or("", |(_, body)| body.trim_start());
     format!(
         "<svg class=\"chart\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\" style=\"--width: {width}px\">\n<title>{}</title>\n<desc>{}</desc>\n{body}",
         width * FINE,
@@ -281,10 +259,7 @@ mod tests {
             svg.starts_with("<svg class=\"chart\"") && svg.trim_end().ends_with("</svg>"),
             "{svg}"
         );
-        assert!(
-            svg.contains("<title>&lt;script&gt;</title>") && !svg.contains("<script"),
-            "{svg}"
-        );
+        assert!(svg.contains("<title>&lt;script&gt;</title>") && !svg.contains("<script"), "{svg}");
         assert!(
             svg.contains("3 values in 3 bins from 0 to 3; the fullest bin begins at 2 and holds 2")
         );
@@ -294,16 +269,9 @@ mod tests {
 
     #[test]
     fn lines_leave_out_what_is_not_finite() {
-        let svg = lines(
-            "loss",
-            "it falls",
-            &[&[(0.0, 2.0), (1.0, f64::NAN), (2.0, 1.0)], &[]],
-        )
-        .unwrap();
-        assert!(
-            svg.contains("line-s1") && !svg.contains("NaN") && !svg.contains("=\"#"),
-            "{svg}"
-        );
+        let svg =
+            lines("loss", "it falls", &[&[(0.0, 2.0), (1.0, f64::NAN), (2.0, 1.0)], &[]]).unwrap();
+        assert!(svg.contains("line-s1") && !svg.contains("NaN") && !svg.contains("=\"#"), "{svg}");
         assert!(lines("", "", &[]).is_ok());
     }
 

@@ -69,18 +69,13 @@ mod tests {
 
     #[test]
     fn code_is_escaped_inside_and_outside() {
-        assert_eq!(
-            code("<b> `<script>` is `it"),
-            "&lt;b&gt; <code>&lt;script&gt;</code> is `it"
-        );
+        assert_eq!(code("<b> `<script>` is `it"), "&lt;b&gt; <code>&lt;script&gt;</code> is `it");
     }
 
     #[test]
     fn a_heat_map_names_its_rows_and_columns() {
         let mut pages = Environment::new();
-        pages
-            .add_template("parts.html", include_str!("parts.html"))
-            .unwrap();
+        pages.add_template("parts.html", include_str!("parts.html")).unwrap();
         pages.add_filter("count", figures::count);
         let text = "{% import 'parts.html' as parts %}{{ parts.heat('was', 'said', ['a', '<b>'], [[9, 1], [0, 5]], 9) }}";
         pages.add_template("t.html", text).unwrap();
@@ -88,9 +83,6 @@ mod tests {
         assert_eq!(out.matches("scope=\"col\"").count(), 3, "{out}");
         assert_eq!(out.matches("scope=\"row\"").count(), 2, "{out}");
         assert!(out.contains("&lt;b&gt;") && !out.contains("<b>"), "{out}");
-        assert!(
-            out.contains("--heat: 100%") && out.contains("--heat: 0%"),
-            "{out}"
-        );
+        assert!(out.contains("--heat: 100%") && out.contains("--heat: 0%"), "{out}");
     }
 }

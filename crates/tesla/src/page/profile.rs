@@ -91,10 +91,7 @@ pub(crate) fn page(profile: &Profile, command: &str) -> Result<String> {
             task: match profile.task {
                 Some(Task::Classification) => {
                     let target = cards.iter().find(|card| card.is_target);
-                    format!(
-                        "one of {} classes",
-                        target.map_or("its", |card| &card.distinct)
-                    )
+                    format!("one of {} classes", target.map_or("its", |card| &card.distinct))
                 }
                 _ => "a number".to_string(),
             },
@@ -115,10 +112,9 @@ fn card(place: usize, column: &ColumnProfile, rows: usize) -> Result<Card> {
         missing: share(column.missing, rows),
         distinct: match column.distinct.exact {
             true => count(column.distinct.count),
-            false => format!(
-                "about {}",
-                number((column.distinct.count as f64 / 1e3).round() * 1e3)
-            ),
+            false => {
+                format!("about {}", number((column.distinct.count as f64 / 1e3).round() * 1e3))
+            }
         },
         relation: column.relation.map(|relation| Relation {
             symbol: relation.measure.symbol(),
@@ -183,12 +179,7 @@ fn card(place: usize, column: &ColumnProfile, rows: usize) -> Result<Card> {
 
 fn numbers(card: &mut Card, n: &Numbers, title: &str) -> Result<()> {
     let bins = &n.histogram;
-    card.chart = Some(html(chart::histogram(
-        title,
-        bins.start,
-        bins.end,
-        &bins.counts,
-    )?));
+    card.chart = Some(html(chart::histogram(title, bins.start, bins.end, &bins.counts)?));
     card.quantiles = vec![
         ("min", n.min),
         ("5 %", n.p5),
@@ -270,10 +261,7 @@ mod tests {
             assert!(!out.contains(hostile), "{hostile}: {out}");
         }
         assert!(out.contains("&lt;script&gt;alert(1)"), "{out}");
-        assert_eq!(
-            out.matches("</table>").count(),
-            out.matches("<table").count()
-        );
+        assert_eq!(out.matches("</table>").count(), out.matches("<table").count());
     }
 
     #[test]

@@ -125,10 +125,8 @@ impl Table<'_> {
 
     fn numbers(&self, out: &mut String) {
         let wide = self.width >= 112;
-        let (count, common) = (
-            if wide { 5 } else { 3 },
-            if self.profile.target.is_some() { 18 } else { 9 },
-        );
+        let (count, common) =
+            (if wide { 5 } else { 3 }, if self.profile.target.is_some() { 18 } else { 9 });
         let bars = self
             .width
             .saturating_sub(self.name + 3 + 10 * count + common)
@@ -171,20 +169,12 @@ impl Table<'_> {
             return;
         }
         for column in columns.iter().take(MAX_COLUMNS) {
-            let start = format!(
-                "{} {:>8} {}",
-                self.name(column),
-                distinct(column),
-                self.common(column)
-            );
+            let start =
+                format!("{} {:>8} {}", self.name(column), distinct(column), self.common(column));
             let room = self.width.saturating_sub(start.chars().count() + 2);
             let present = self.profile.rows - column.missing;
             let all = column.distinct.count;
-            let _ = writeln!(
-                out,
-                "{start}  {}",
-                commonest(&column.top, all, present, room)
-            );
+            let _ = writeln!(out, "{start}  {}", commonest(&column.top, all, present, room));
         }
         more(out, columns.len(), MAX_COLUMNS);
     }
@@ -226,12 +216,8 @@ impl Table<'_> {
             return;
         }
         for column in columns {
-            let start = format!(
-                "{} {:>8} {}",
-                self.name(column),
-                distinct(column),
-                self.common(column)
-            );
+            let start =
+                format!("{} {:>8} {}", self.name(column), distinct(column), self.common(column));
             let room = self.width.saturating_sub(start.chars().count() + 2);
             let sizes = column.images.as_ref().map_or(String::new(), |images| {
                 let readable = self.profile.rows - column.missing - images.unreadable;
@@ -273,15 +259,10 @@ fn spark(histogram: &Histogram, width: usize) -> String {
     let bins = histogram.counts.len() as f64;
     let heights: Vec<f64> = (0..width)
         .map(|i| {
-            let (from, to) = (
-                i as f64 * bins / width as f64,
-                (i + 1) as f64 * bins / width as f64,
-            );
+            let (from, to) = (i as f64 * bins / width as f64, (i + 1) as f64 * bins / width as f64);
             let overlap = |bin: usize| (to.min(bin as f64 + 1.0) - from.max(bin as f64)).max(0.0);
             let touched = from as usize..(to.ceil() as usize).min(histogram.counts.len());
-            touched
-                .map(|bin| histogram.counts[bin] as f64 * overlap(bin))
-                .sum()
+            touched.map(|bin| histogram.counts[bin] as f64 * overlap(bin)).sum()
         })
         .collect();
     let highest = heights.iter().copied().fold(0.0, f64::max);
@@ -295,10 +276,7 @@ fn spark(histogram: &Histogram, width: usize) -> String {
 fn distinct(column: &ColumnProfile) -> String {
     match column.distinct.exact {
         true => count(column.distinct.count),
-        false => format!(
-            "~{}",
-            number((column.distinct.count as f64 / 1e3).round() * 1e3)
-        ),
+        false => format!("~{}", number((column.distinct.count as f64 / 1e3).round() * 1e3)),
     }
 }
 
@@ -319,11 +297,7 @@ fn clean(text: &str) -> String {
 fn fit(text: &str, width: usize) -> String {
     let text = clean(text);
     match text.chars().count() > width {
-        true => text
-            .chars()
-            .take(width.saturating_sub(1))
-            .chain(['…'])
-            .collect(),
+        true => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
         false => format!("{text:<width$}"),
     }
 }
@@ -360,10 +334,7 @@ mod tests {
             target: target.map(String::from),
             ..Default::default()
         };
-        profile(
-            &tesla_data::profile(&frame, &data, &Default::default()).unwrap(),
-            width,
-        )
+        profile(&tesla_data::profile(&frame, &data, &Default::default()).unwrap(), width)
     }
 
     /// Forty people, one of whom is there twice.
@@ -441,15 +412,10 @@ mod tests {
     fn no_line_is_wider_than_the_terminal() {
         let long = "x".repeat(300);
         let table = format!("{long},y\n")
-            + &(0..30)
-                .map(|i| format!("{long}{},{i}\n", i % 3))
-                .collect::<String>();
+            + &(0..30).map(|i| format!("{long}{},{i}\n", i % 3)).collect::<String>();
         for width in [80, 100, 120] {
             for line in text(&table, Some("y"), width).lines().skip(1) {
-                assert!(
-                    line.chars().count() <= width || line.contains(&long),
-                    "{line}"
-                );
+                assert!(line.chars().count() <= width || line.contains(&long), "{line}");
             }
         }
     }

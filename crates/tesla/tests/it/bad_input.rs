@@ -11,7 +11,8 @@ fn write(folder: &Path, name: &str, content: &str) {
 }
 
 fn train(folder: &Path, data: &str) -> String {
-    let message = fails(folder, &["train", data, "--target", "y", "--device", "flex", "--out", "run"]);
+    let message =
+        fails(folder, &["train", data, "--target", "y", "--device", "flex", "--out", "run"]);
     assert!(!folder.join("run").exists(), "a failed run left files");
     message
 }
@@ -30,7 +31,7 @@ fn sources_that_cannot_be_read() {
     insta::assert_snapshot!(train(at, "ragged.csv"), @"`ragged.csv` line 3: 1 fields where 2 are expected: a quote or a delimiter is missing or too many");
 
     std::fs::create_dir(at.join("pictures")).unwrap();
-    insta::assert_snapshot!(train(at, "pictures"), @"`pictures` holds no images: expected one sub-folder per class with files ending in .png, .jpg, .jpeg, .bmp, .gif, .webp, .tif, .tiff");
+    insta::assert_snapshot!(train(at, "pictures"), @"`pictures` holds no images: expected one sub-folder per class with files ending in .png, .jpg, .jpeg, .bmp, .gif, .webp, .tif, .tiff, or in .txt for texts");
 
     write(at, "one.csv", "x,z\n1,2\n");
     insta::assert_snapshot!(train(at, "one.csv"), @"no column `y` in `one.csv`: it has `x`, `z`");
@@ -52,8 +53,15 @@ fn rows_that_break_the_contract() {
     let at = folder.path();
     let model = iris(at);
     let predict = |data: &str| {
-        let message = fails(at, &["predict", model.to_str().unwrap(), data, "-o", "out.csv", "--device", "flex"]);
-        assert!(!files(at).iter().any(|f| f.contains("out") || f.starts_with(".tmp")), "{:?}", files(at));
+        let message = fails(
+            at,
+            &["predict", model.to_str().unwrap(), data, "-o", "out.csv", "--device", "flex"],
+        );
+        assert!(
+            !files(at).iter().any(|f| f.contains("out") || f.starts_with(".tmp")),
+            "{:?}",
+            files(at)
+        );
         message
     };
     write(at, "text.csv", &format!("{HEADER}\n5.1,3.5,1.4,0.2\n5.1,wide,1.4,0.2\n"));
@@ -62,8 +70,13 @@ fn rows_that_break_the_contract() {
     write(at, "missing.csv", "sepal_length,sepal_wdth,petal_length,petal_width\n5.1,3.5,1.4,0.2\n");
     insta::assert_snapshot!(predict("missing.csv"), @"no column `sepal_width` in the rows (did you mean `sepal_wdth`?): it has `sepal_length`, `sepal_wdth`, `petal_length`, `petal_width`");
 
-    write(at, "class.csv", &format!("{HEADER},species\n5.1,3.5,1.4,0.2,setosa\n5.1,3.5,1.4,0.2,sitosa\n"));
-    let message = fails(at, &["evaluate", model.to_str().unwrap(), "class.csv", "--device", "flex"]);
+    write(
+        at,
+        "class.csv",
+        &format!("{HEADER},species\n5.1,3.5,1.4,0.2,setosa\n5.1,3.5,1.4,0.2,sitosa\n"),
+    );
+    let message =
+        fails(at, &["evaluate", model.to_str().unwrap(), "class.csv", "--device", "flex"]);
     insta::assert_snapshot!(message, @"`class.csv` line 3, column `species`: the class `sitosa` is unknown (did you mean `setosa`?): the model knows `setosa`, `versicolor`, `virginica`");
 }
 
@@ -97,12 +110,20 @@ fn configurations_that_are_misspelt() {
     let at = folder.path();
     write(at, "a.toml", "[data]\nsource = \"x.csv\"\ntraget = \"y\"\n");
     let message = fails(at, &["train", "a.toml"]);
-    assert!(message.starts_with("`a.toml` line 3, column 1: unknown key `traget` (did you mean `target`?)"), "{message}");
+    assert!(
+        message.starts_with(
+            "`a.toml` line 3, column 1: unknown key `traget` (did you mean `target`?)"
+        ),
+        "{message}"
+    );
 
     let data = repo("datasets/iris/iris.csv");
     write(at, "b.toml", &format!("[data]\nsource = {data:?}\ntarget = \"specis\"\n"));
     let message = fails(at, &["train", "b.toml"]);
-    assert!(message.starts_with("no column `specis` in `iris.csv` (did you mean `species`?)"), "{message}");
+    assert!(
+        message.starts_with("no column `specis` in `iris.csv` (did you mean `species`?)"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -129,7 +150,10 @@ fn a_few_bad_rows_are_quarantined_and_counted() {
     (0..300).for_each(|i| text.push_str(&format!("{i},{}\n", ["no", "yes"][usize::from(i > 150)])));
     text.push_str("7\n8,\n");
     write(at, "t.csv", &text);
-    let args = ["train", "t.csv", "--target", "y", "--model", "logistic", "--device", "flex", "--out", "run"];
+    let args = [
+        "train", "t.csv", "--target", "y", "--model", "logistic", "--device", "flex", "--out",
+        "run",
+    ];
     let out = succeeds(at, &args);
     assert!(out.contains("`t.csv`: 302 rows read = 300 kept + 2 quarantined"), "{out}");
     let list = std::fs::read_to_string(at.join("run/quarantine.jsonl")).unwrap();
@@ -141,7 +165,10 @@ fn a_few_bad_rows_are_quarantined_and_counted() {
     // The same rows are left out of an evaluation, and said to be.
     let output = tesla(at, &["evaluate", "run/model.tesla", "t.csv", "--device", "flex", "--json"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("left out: `t.csv` line 303, column `y`: the target is missing"), "{stderr}");
+    assert!(
+        stderr.contains("left out: `t.csv` line 303, column `y`: the target is missing"),
+        "{stderr}"
+    );
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["rows"], 300);
 
@@ -156,15 +183,24 @@ fn the_model_does_not_depend_on_the_memory_budget() {
     let folder = folder();
     let at = folder.path();
     for (name, model) in [("diabetes", "linear"), ("iris", "logistic"), ("wine", "mlp")] {
-        let target = ["progression", "species", "cultivar"][["linear", "logistic", "mlp"].iter().position(|m| *m == model).unwrap()];
+        let target = ["progression", "species", "cultivar"][["linear", "logistic", "mlp"]
+            .iter()
+            .position(|m| *m == model)
+            .unwrap()];
         let source = repo(&format!("datasets/{name}/{name}.csv"));
         let mut hashes = Vec::new();
         for memory in [1024, 0] {
-            write(at, "t.toml", &format!(
-                "[data]\nsource = {source:?}\ntarget = \"{target}\"\nmemory = {memory}\n[model]\nkind = \"{model}\"\n[train]\nepochs = 2\n"
-            ));
-            let out = succeeds(at, &["train", "t.toml", "--device", "flex", "--json", "--out", "run"]);
-            let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+            write(
+                at,
+                "t.toml",
+                &format!(
+                    "[data]\nsource = {source:?}\ntarget = \"{target}\"\nmemory = {memory}\n[model]\nkind = \"{model}\"\n[train]\nepochs = 2\n"
+                ),
+            );
+            let out =
+                succeeds(at, &["train", "t.toml", "--device", "flex", "--json", "--out", "run"]);
+            let last: serde_json::Value =
+                serde_json::from_str(out.lines().last().unwrap()).unwrap();
             let bundle = tesla::Bundle::load(&at.join("run/model.tesla")).unwrap();
             hashes.push((last["test"].to_string(), bundle.weights().to_vec()));
         }

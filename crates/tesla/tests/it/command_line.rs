@@ -49,7 +49,8 @@ fn evaluate_prints_one_object_with_metrics() {
     let folder = folder();
     let model = iris(folder.path());
     let data = repo("datasets/iris/iris.csv");
-    let args = ["evaluate", model.to_str().unwrap(), data.to_str().unwrap(), "--json", "--device", "flex"];
+    let args =
+        ["evaluate", model.to_str().unwrap(), data.to_str().unwrap(), "--json", "--device", "flex"];
     let report: Value = serde_json::from_str(&succeeds(folder.path(), &args)).unwrap();
     assert_eq!(report["rows"], 150);
     assert!(report["metrics"]["accuracy"].as_f64().unwrap() > 0.9);
@@ -59,7 +60,10 @@ fn evaluate_prints_one_object_with_metrics() {
 fn a_run_leaves_what_is_needed_to_repeat_it() {
     let folder = folder();
     let first = iris(folder.path());
-    succeeds(folder.path(), &["train", "run/tesla.toml", "--device", "flex", "--out", "again", "-q"]);
+    succeeds(
+        folder.path(),
+        &["train", "run/tesla.toml", "--device", "flex", "--out", "again", "-q"],
+    );
     let again = folder.path().join("again/model.tesla");
     assert_eq!(std::fs::read(first).unwrap(), std::fs::read(again).unwrap());
     assert_eq!(
@@ -73,8 +77,17 @@ fn training_can_speak_json() {
     let folder = folder();
     let data = repo("datasets/wine/wine.csv");
     let args = [
-        "train", data.to_str().unwrap(), "--target", "cultivar", "--device", "flex", "--epochs", "2",
-        "--out", "run", "--json",
+        "train",
+        data.to_str().unwrap(),
+        "--target",
+        "cultivar",
+        "--device",
+        "flex",
+        "--epochs",
+        "2",
+        "--out",
+        "run",
+        "--json",
     ];
     let out = succeeds(folder.path(), &args);
     let events: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

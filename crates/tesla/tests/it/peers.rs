@@ -76,7 +76,9 @@ fn ridge_on_diabetes_equals_ridge() {
 
 #[test]
 fn logistic_equals_logistic_regression_on_every_test_row() {
-    for (name, target) in [("breast-cancer", "diagnosis"), ("iris", "species"), ("wine", "cultivar")] {
+    for (name, target) in
+        [("breast-cancer", "diagnosis"), ("iris", "species"), ("wine", "cultivar")]
+    {
         let reference = &reference()[name];
         let (model, data) = train(name, target, ModelConfig::Logistic(Default::default()));
         let expected = reference["predictions"].as_array().unwrap();
@@ -85,7 +87,11 @@ fn logistic_equals_logistic_regression_on_every_test_row() {
         );
         let rows = take_record_batch(&data.frame.to_batch().unwrap(), &rows).unwrap();
         let predictions = model.predict(&rows).unwrap();
-        let Predictions::Classes { labels, probabilities } = &predictions else {
+        let Predictions::Classes {
+            labels,
+            probabilities,
+        } = &predictions
+        else {
             panic!("classes are predicted");
         };
         let found = predictions.to_strings();

@@ -8,8 +8,17 @@ fn the_same_seed_gives_the_same_file_and_another_seed_another() {
     let config = repo("datasets/digits/tesla.toml");
     let train = |out: &str, seed: &str, threads: &str| {
         let args = [
-            "train", config.to_str().unwrap(), "--device", "flex", "--epochs", "2", "--seed", seed,
-            "--out", out, "-q",
+            "train",
+            config.to_str().unwrap(),
+            "--device",
+            "flex",
+            "--epochs",
+            "2",
+            "--seed",
+            seed,
+            "--out",
+            out,
+            "-q",
         ];
         let output = std::process::Command::new(env!("CARGO_BIN_EXE_tesla"))
             .args(args)
@@ -33,8 +42,17 @@ fn a_solved_model_repeats_too() {
     let mut files = Vec::new();
     for out in ["a", "b"] {
         let args = [
-            "train", data.to_str().unwrap(), "--target", "cultivar", "--model", "logistic",
-            "--device", "flex", "--out", out, "-q",
+            "train",
+            data.to_str().unwrap(),
+            "--target",
+            "cultivar",
+            "--model",
+            "logistic",
+            "--device",
+            "flex",
+            "--out",
+            out,
+            "-q",
         ];
         assert!(tesla(folder.path(), &args).status.success());
         files.push(std::fs::read(folder.path().join(out).join("model.tesla")).unwrap());

@@ -93,7 +93,8 @@ fn a_table_model_speaks_both_protocols() {
     assert_eq!(tensors["outputs"][0]["data"], json!(["setosa", "virginica"]));
     assert_eq!(tensors["outputs"][1]["shape"], json!([2, 3]));
 
-    let row = json!({ "sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2 });
+    let row =
+        json!({ "sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2 });
     let (status, rows) = server.post("/v1/models/iris/predict", &json!({ "rows": [row, row] }));
     assert_eq!(status, 200, "{rows}");
     let first = &rows["predictions"][0];
@@ -106,7 +107,8 @@ fn a_table_model_speaks_both_protocols() {
 fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
     let folder = folder();
     let server = Server::start(&iris(folder.path()), "iris");
-    let full = json!({ "sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2 });
+    let full =
+        json!({ "sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2 });
     let with = |key: &str, value: Value| {
         let mut row = full.clone();
         row[key] = value;
@@ -119,19 +121,40 @@ fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
         row
     };
     let infer = |inputs: Value| json!({ "inputs": inputs });
-    let huge = json!({ "name": "sepal_length", "shape": [u64::MAX], "datatype": "FP64", "data": [1] });
+    let huge =
+        json!({ "name": "sepal_length", "shape": [u64::MAX], "datatype": "FP64", "data": [1] });
     let cases = [
         ("/v1/models/iris/predict", json!([]), 400, "holds no rows"),
         ("/v1/models/iris/predict", json!("x"), 400, "holds no rows"),
         ("/v1/models/iris/predict", without, 400, "did you mean `petal_wdth`?"),
-        ("/v1/models/iris/predict", with("petal_width", json!("wide")), 400, "`wide` is not a number"),
+        (
+            "/v1/models/iris/predict",
+            with("petal_width", json!("wide")),
+            400,
+            "`wide` is not a number",
+        ),
         ("/v1/models/iris/predict", with("petal_width", json!([1])), 400, "nested value"),
         ("/v1/models/rose/predict", full.clone(), 404, "no model `rose`"),
         ("/v2/models/iris/versions/9/infer", infer(json!([])), 404, "no version `9`"),
         ("/v2/models/iris/infer", infer(json!([])), 400, "`inputs` is empty"),
-        ("/v2/models/iris/infer", infer(json!([column("sepal_lenght", json!([1, 2]))])), 400, "did you mean `sepal_length`?"),
-        ("/v2/models/iris/infer", infer(json!([column("sepal_length", json!([1]))])), 400, "asks for 2"),
-        ("/v2/models/iris/infer", infer(json!([column("sepal_length", json!([1, "x"]))])), 400, "expected a number"),
+        (
+            "/v2/models/iris/infer",
+            infer(json!([column("sepal_lenght", json!([1, 2]))])),
+            400,
+            "did you mean `sepal_length`?",
+        ),
+        (
+            "/v2/models/iris/infer",
+            infer(json!([column("sepal_length", json!([1]))])),
+            400,
+            "asks for 2",
+        ),
+        (
+            "/v2/models/iris/infer",
+            infer(json!([column("sepal_length", json!([1, "x"]))])),
+            400,
+            "expected a number",
+        ),
         ("/v2/models/iris/infer", infer(json!([huge])), 400, "asks for"),
         ("/v2/models/iris/infer", json!({}), 400, "not an inference request"),
         ("/nowhere", json!({}), 404, "no such address"),
@@ -152,7 +175,17 @@ fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
 fn an_image_model_takes_pixels() {
     let folder = folder();
     let config = repo("datasets/digits/tesla.toml");
-    let args = ["train", config.to_str().unwrap(), "--device", "flex", "--epochs", "1", "--out", "run", "-q"];
+    let args = [
+        "train",
+        config.to_str().unwrap(),
+        "--device",
+        "flex",
+        "--epochs",
+        "1",
+        "--out",
+        "run",
+        "-q",
+    ];
     succeeds(folder.path(), &args);
     let server = Server::start(&folder.path().join("run/model.tesla"), "digits");
     let metadata = server.get("/v2/models/digits").1;

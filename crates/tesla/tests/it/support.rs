@@ -5,9 +5,7 @@ use tempfile::TempDir;
 
 /// A file of the repository.
 pub(crate) fn repo(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 pub(crate) fn folder() -> TempDir {
@@ -28,11 +26,7 @@ pub(crate) fn tesla(folder: &Path, args: &[&str]) -> Output {
 /// Standard output of a run that must succeed.
 pub(crate) fn succeeds(folder: &Path, args: &[&str]) -> String {
     let output = tesla(folder, args);
-    assert!(
-        output.status.success(),
-        "{args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("the output is UTF-8")
 }
 
@@ -51,8 +45,17 @@ pub(crate) fn fails(folder: &Path, args: &[&str]) -> String {
 pub(crate) fn iris(folder: &Path) -> PathBuf {
     let data = repo("datasets/iris/iris.csv");
     let args = [
-        "train", data.to_str().unwrap(), "--target", "species", "--model", "logistic", "--device",
-        "flex", "--out", "run", "-q",
+        "train",
+        data.to_str().unwrap(),
+        "--target",
+        "species",
+        "--model",
+        "logistic",
+        "--device",
+        "flex",
+        "--out",
+        "run",
+        "-q",
     ];
     succeeds(folder, &args);
     folder.join("run/model.tesla")

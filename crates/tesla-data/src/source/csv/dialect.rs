@@ -68,11 +68,9 @@ impl Dialect {
             None if is_tsv => b'\t',
             None => infer(syntax, start, is_whole, decimal),
         };
-        for (key, taken) in [
-            ("quote", syntax.quote),
-            ("comment", syntax.comment),
-            ("decimal", Some(decimal)),
-        ] {
+        for (key, taken) in
+            [("quote", syntax.quote), ("comment", syntax.comment), ("decimal", Some(decimal))]
+        {
             if taken == Some(syntax.delimiter) {
                 let message = format!(
                     "`delimiter` and `{key}` are both `{}`: say another one",
@@ -112,10 +110,8 @@ fn ascii(key: &str, c: char) -> Result<u8> {
     match u8::try_from(c) {
         Ok(byte) if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(byte),
         _ => {
-            let message = format!(
-                "`{key}` is `{}`: expected one ASCII character",
-                c.escape_default()
-            );
+            let message =
+                format!("`{key}` is `{}`: expected one ASCII character", c.escape_default());
             Err(Error::Config(message))
         }
     }
@@ -257,11 +253,8 @@ mod tests {
 
     #[test]
     fn contradictions_are_named() {
-        let message = |config: CsvConfig| {
-            Dialect::new(&config, b"", true, false)
-                .unwrap_err()
-                .to_string()
-        };
+        let message =
+            |config: CsvConfig| Dialect::new(&config, b"", true, false).unwrap_err().to_string();
         let config = CsvConfig::default();
         assert!(
             message(CsvConfig {

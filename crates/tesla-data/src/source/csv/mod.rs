@@ -113,12 +113,7 @@ impl CsvSource {
     fn blocks(&self) -> Result<Blocks> {
         let reader = text_from(&self.input, &self.config)?;
         let line = self.config.skip_rows as u64 + 1;
-        Ok(Blocks::new(
-            reader,
-            self.dialect.syntax,
-            self.name().into(),
-            line,
-        ))
+        Ok(Blocks::new(reader, self.dialect.syntax, self.name().into(), line))
     }
 
     /// The file from its first row on.
@@ -272,20 +267,14 @@ mod tests {
         let a = rows.column(0).as_primitive::<Float64Type>();
         assert_eq!(a.iter().collect::<Vec<_>>(), [Some(1.0), None, Some(2.5)]);
         let b = rows.column(1).as_string::<i32>();
-        assert_eq!(
-            b.iter().collect::<Vec<_>>(),
-            [Some("x"), Some("y, z"), None]
-        );
+        assert_eq!(b.iter().collect::<Vec<_>>(), [Some("x"), Some("y, z"), None]);
     }
 
     #[test]
     fn dialects_are_inferred_or_said() {
         let config = CsvConfig::default();
         let expected = ["a number: 1.5 -2", "b text: x -"];
-        assert_eq!(
-            columns("a\tb\r\n1.5\tx\r\n-2\t\r\n", config.clone()),
-            expected
-        );
+        assert_eq!(columns("a\tb\r\n1.5\tx\r\n-2\t\r\n", config.clone()), expected);
         assert_eq!(columns("a|b\r1.5|x\r-2|NA", config.clone()), expected);
         let comma = CsvConfig {
             decimal: ',',
@@ -330,16 +319,9 @@ mod tests {
         };
         assert_eq!(columns(latin1, said), expected);
         let scanned = scan(&open(latin1, CsvConfig::default()).unwrap()).unwrap();
-        assert!(
-            scanned[0].bad[0]
-                .reason
-                .contains("say `encoding = \"latin-1\"`")
-        );
+        assert!(scanned[0].bad[0].reason.contains("say `encoding = \"latin-1\"`"));
         let error = open(b"\xe9,b\n1,2\n", CsvConfig::default()).err().unwrap();
-        assert!(
-            error.to_string().contains("say `encoding = \"latin-1\"`"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("say `encoding = \"latin-1\"`"), "{error}");
         let error = open(b"a\0,\0b\0\n\0", CsvConfig::default()).err().unwrap();
         assert!(error.to_string().contains("utf-16le"), "{error}");
     }
@@ -350,30 +332,18 @@ mod tests {
         text.extend((0..20_000).map(|i| format!("{i},x\n")));
         text.push_str("late,x\n7\n8,x\n");
         let source = open(&text, CsvConfig::default()).unwrap();
-        assert_eq!(
-            source.schema().unwrap().field(0).data_type(),
-            &DataType::Float64
-        );
+        assert_eq!(source.schema().unwrap().field(0).data_type(), &DataType::Float64);
         let scanned = scan(&source).unwrap();
         let bad: Vec<_> = scanned.iter().flat_map(|s| &s.bad).collect();
-        assert_eq!(
-            scanned.iter().map(|s| s.rows.num_rows()).sum::<usize>(),
-            20_001
-        );
+        assert_eq!(scanned.iter().map(|s| s.rows.num_rows()).sum::<usize>(), 20_001);
         assert_eq!(bad[0].place.to_string(), "`t.csv` line 20002");
-        assert_eq!(
-            (bad[0].number, bad[0].value.as_deref()),
-            (20_000, Some("late"))
-        );
+        assert_eq!((bad[0].number, bad[0].value.as_deref()), (20_000, Some("late")));
         assert!(bad[1].reason.starts_with("1 fields where 2 are expected"));
         assert_eq!(bad[1].number, 20_001);
 
         text.extend((0..300).map(|_| "late,x\n"));
         let source = open(&text, CsvConfig::default()).unwrap();
-        assert_eq!(
-            source.schema().unwrap().field(0).data_type(),
-            &DataType::Utf8
-        );
+        assert_eq!(source.schema().unwrap().field(0).data_type(), &DataType::Utf8);
     }
 
     #[test]
@@ -394,10 +364,7 @@ mod tests {
             for (row, value) in numbers.values().iter().enumerate() {
                 assert_eq!(*value, seen as f64);
                 let expected = format!("{}\n\"{seen}\"", "é,".repeat(seen % 50));
-                assert_eq!(
-                    scanned.rows.column(1).as_string::<i32>().value(row),
-                    expected
-                );
+                assert_eq!(scanned.rows.column(1).as_string::<i32>().value(row), expected);
                 seen += 1;
             }
         }
@@ -414,10 +381,7 @@ mod tests {
         let config = CsvConfig::default();
         let source = open(&text, config.clone()).unwrap();
         let error = source.schema().unwrap_err().to_string();
-        assert!(
-            error.starts_with("`t.csv` line 3: the row is longer than 16 MiB"),
-            "{error}"
-        );
+        assert!(error.starts_with("`t.csv` line 3: the row is longer than 16 MiB"), "{error}");
         text.truncate(1000);
         let error = open(&text, config).err().unwrap().to_string();
         assert!(
@@ -446,9 +410,6 @@ mod tests {
 
     #[test]
     fn a_column_without_a_name_gets_one() {
-        assert_eq!(
-            columns(",b\n1,x\n", CsvConfig::default()),
-            ["c1 number: 1", "b text: x"]
-        );
+        assert_eq!(columns(",b\n1,x\n", CsvConfig::default()), ["c1 number: 1", "b text: x"]);
     }
 }

@@ -292,10 +292,7 @@ mod tests {
             trim: true,
             ..COMMA
         };
-        assert_eq!(
-            split(runs, "  1 \t 2   \"a  b\" \"\" c "),
-            ["1", "2", "a  b", "", "c"]
-        );
+        assert_eq!(split(runs, "  1 \t 2   \"a  b\" \"\" c "), ["1", "2", "a  b", "", "c"]);
         assert_eq!(split(runs, " 1  -2 "), ["1", "-2"]);
     }
 

@@ -28,11 +28,7 @@ pub(super) fn open_sqlite(path: &Path, data: &DataConfig) -> Result<Box<dyn Sour
     #[cfg(feature = "sqlite")]
     return Ok(Box::new(SqliteSource::open(path, data)?));
     #[cfg(not(feature = "sqlite"))]
-    return Err(super::missing_feature(
-        "an SQLite database",
-        "sqlite",
-        (path, data),
-    ));
+    return Err(super::missing_feature("an SQLite database", "sqlite", (path, data)));
 }
 
 /// Opens a PostgreSQL database; `url` has its environment variables put in.
@@ -40,9 +36,5 @@ pub(super) fn open_postgres(url: &str, base: &Path, data: &DataConfig) -> Result
     #[cfg(feature = "postgres")]
     return Ok(Box::new(PostgresSource::open(url, base, data)?));
     #[cfg(not(feature = "postgres"))]
-    return Err(super::missing_feature(
-        "a PostgreSQL database",
-        "postgres",
-        (url, base, data),
-    ));
+    return Err(super::missing_feature("a PostgreSQL database", "postgres", (url, base, data)));
 }

@@ -85,17 +85,11 @@ impl PostgresSource {
         let mut client = source.connect()?;
         source.query = query(&source.name, data, quote, || source.tables(&mut client))?;
         // The extended protocol refuses several statements in one string.
-        let statement = client
-            .prepare(&source.query)
-            .map_err(|e| source.error(&e))?;
+        let statement = client.prepare(&source.query).map_err(|e| source.error(&e))?;
         let column =
             |column: &::postgres::Column| (column.name().to_string(), kind(column.type_()));
         source.columns = statement.columns().iter().map(column).collect();
-        let names: Vec<String> = source
-            .columns
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect();
+        let names: Vec<String> = source.columns.iter().map(|(name, _)| name.clone()).collect();
         distinct(&names, &source.name)?;
         Ok(source)
     }
@@ -126,10 +120,7 @@ impl PostgresSource {
         }
         let password = self.config.get_password().unwrap_or_default();
         let secrets = [String::from_utf8_lossy(password).into_owned()];
-        Error::source(
-            &self.name,
-            format!("cannot be queried: {}", scrub(&message, &secrets)),
-        )
+        Error::source(&self.name, format!("cannot be queried: {}", scrub(&message, &secrets)))
     }
 
     fn field(&self, name: &str, kind: &Kind) -> Result<Field> {
@@ -138,11 +129,7 @@ impl PostgresSource {
             Kind::Boolean | Kind::Text | Kind::Time => DataType::Utf8,
             Kind::Other(_) if self.drop.iter().any(|d| d == name) => DataType::Utf8,
             Kind::Other(kind) => {
-                return Err(unreadable(
-                    &self.name,
-                    name,
-                    &format!("values of type `{kind}`"),
-                ));
+                return Err(unreadable(&self.name, name, &format!("values of type `{kind}`")));
             }
         };
         Ok(Field::new(name, kind, true))
@@ -229,10 +216,7 @@ fn name(config: &Config) -> String {
         Some(Host::Tcp(host)) => host.as_str(),
         _ => "localhost",
     };
-    let database = config
-        .get_dbname()
-        .or(config.get_user())
-        .unwrap_or("postgres");
+    let database = config.get_dbname().or(config.get_user()).unwrap_or("postgres");
     format!("{host}/{database}")
 }
 
@@ -297,29 +281,18 @@ mod tests {
         // Nobody listens on port 1.
         let url = "postgres://someone:hunter2@127.0.0.1:1/shop";
         let data = DataConfig::default();
-        let error = PostgresSource::open(url, Path::new(""), &data)
-            .err()
-            .unwrap();
+        let error = PostgresSource::open(url, Path::new(""), &data).err().unwrap();
         let text = format!("{error} {error:?}");
-        assert!(
-            text.starts_with("`127.0.0.1/shop` cannot be queried"),
-            "{text}"
-        );
+        assert!(text.starts_with("`127.0.0.1/shop` cannot be queried"), "{text}");
         assert!(!text.contains("hunter2"), "{text}");
         let error = PostgresSource::open("postgres://a:hunter2@h:port/x", Path::new(""), &data);
         let text = format!("{:?}", error.err().unwrap());
-        assert!(
-            text.contains("not a PostgreSQL URL") && !text.contains("hunter2"),
-            "{text}"
-        );
+        assert!(text.contains("not a PostgreSQL URL") && !text.contains("hunter2"), "{text}");
     }
 
     #[test]
     fn times_are_iso_8601() {
-        assert_eq!(
-            iso_8601("2020-01-02 03:04:05.5+00"),
-            "2020-01-02T03:04:05.5Z"
-        );
+        assert_eq!(iso_8601("2020-01-02 03:04:05.5+00"), "2020-01-02T03:04:05.5Z");
         assert_eq!(iso_8601("2020-01-02 03:04:05"), "2020-01-02T03:04:05");
         assert_eq!(iso_8601("2020-01-02"), "2020-01-02");
     }

@@ -167,18 +167,10 @@ pub(super) fn fingerprint(source: &dyn Source) -> Result<String> {
             hash.update(text);
         }
     };
-    schema
-        .fields()
-        .iter()
-        .for_each(|field| add(Some(field.name())));
+    schema.fields().iter().for_each(|field| add(Some(field.name())));
     for scanned in source.scan(&schema)? {
         let scanned = scanned?;
-        let columns: Vec<_> = scanned
-            .rows
-            .columns()
-            .iter()
-            .map(|c| c.as_string::<i32>())
-            .collect();
+        let columns: Vec<_> = scanned.rows.columns().iter().map(|c| c.as_string::<i32>()).collect();
         for row in 0..scanned.rows.num_rows() {
             for column in &columns {
                 add(column.is_valid(row).then(|| column.value(row)));

@@ -41,12 +41,9 @@ impl SqliteSource {
             drop: data.drop.clone(),
         };
         let connection = source.connect()?;
-        source.query = query(&source.name, data, quote, || {
-            tables(&connection).map_err(|e| source.error(e))
-        })?;
-        let statement = connection
-            .prepare(&source.query)
-            .map_err(|e| source.error(e))?;
+        source.query =
+            query(&source.name, data, quote, || tables(&connection).map_err(|e| source.error(e)))?;
+        let statement = connection.prepare(&source.query).map_err(|e| source.error(e))?;
         source.columns = statement.column_names().map(String::from).collect();
         distinct(&source.columns, &source.name)?;
         Ok(source)
@@ -161,10 +158,7 @@ impl Source for SqliteSource {
             }
             // A thread that dies without a last word must not look like the end of the table.
             let next = receive.recv().unwrap_or_else(|_| {
-                Err(Error::source(
-                    &self.name,
-                    "stopped in the middle of its rows",
-                ))
+                Err(Error::source(&self.name, "stopped in the middle of its rows"))
             });
             done = !matches!(next, Ok(Some(_)));
             next.transpose()
@@ -248,10 +242,7 @@ mod tests {
             .schema()
             .unwrap_err();
         let error = error.to_string();
-        assert!(
-            error.starts_with("`t.db`, column `photo`: holds a BLOB"),
-            "{error}"
-        );
+        assert!(error.starts_with("`t.db`, column `photo`: holds a BLOB"), "{error}");
         assert!(error.contains("CAST(photo AS TEXT)"), "{error}");
     }
 
@@ -298,19 +289,12 @@ mod tests {
         let (_folder, path) = database(SHOP);
         let data = config(Some("SELECT id, mixed FROM sales ORDER BY id"), &[]);
         let source = SqliteSource::open(&path, &data).unwrap();
-        let wanted = Arc::new(Schema::new(vec![Field::new(
-            "mixed",
-            DataType::Float64,
-            true,
-        )]));
+        let wanted = Arc::new(Schema::new(vec![Field::new("mixed", DataType::Float64, true)]));
         let scanned = source.scan(&wanted).unwrap().next().unwrap().unwrap();
         assert_eq!(scanned.rows.num_rows(), 1);
         assert_eq!(scanned.bad[0].number, 1);
         let error = scanned.bad[0].clone().into_error().to_string();
-        assert!(
-            error.starts_with("`t.db` row 2, column `mixed`: `two` is not"),
-            "{error}"
-        );
+        assert!(error.starts_with("`t.db` row 2, column `mixed`: `two` is not"), "{error}");
     }
 
     #[test]

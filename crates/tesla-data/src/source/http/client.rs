@@ -157,10 +157,8 @@ impl<'a> Client<'a> {
                 return Err(refusal(status, header("retry-after")));
             }
             let (content_type, link) = (header("content-type"), header("link"));
-            let (content_type, link) = (
-                content_type.unwrap_or_default().to_lowercase(),
-                link.map(String::from),
-            );
+            let (content_type, link) =
+                (content_type.unwrap_or_default().to_lowercase(), link.map(String::from));
             return Ok(Answer {
                 url,
                 content_type,
@@ -194,9 +192,7 @@ impl<'a> Client<'a> {
 /// Writes the body into `file`.
 fn body(response: Response<Body>, limit: u64, file: &mut File) -> Result<u64, Failure> {
     let failed = |e: std::io::Error| Failure::Final(format!("cannot be kept on disk: {e}"));
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .map_err(failed)?;
+    file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
     let mut reader = response.into_body().into_reader().take(limit + 1);
     // Reading and writing fail for different reasons, and only one is worth another try.
     let mut part = Vec::new();

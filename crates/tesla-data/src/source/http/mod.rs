@@ -74,10 +74,7 @@ impl HttpSource {
             first_line: None,
         };
         let format = fetch.all(url)?;
-        let file = fetch
-            .rows
-            .into_inner()
-            .map_err(|e| temporary(e.into_error()))?;
+        let file = fetch.rows.into_inner().map_err(|e| temporary(e.into_error()))?;
         let file = file.into_temp_path();
         let input = Input::open(&file)?.renamed(&name);
         // The keys before the rows were left out page by page.
@@ -160,9 +157,7 @@ impl Fetch<'_> {
             left -= answer.bytes;
             let page = self.keep(&answer)?;
             if *format.get_or_insert(page.format) != page.format {
-                return Err(self
-                    .client
-                    .error("answers with JSON on one page and CSV on another"));
+                return Err(self.client.error("answers with JSON on one page and CSV on another"));
             }
             let next = match &self.config.pages {
                 None => None,
@@ -223,9 +218,7 @@ impl Fetch<'_> {
     fn format(&mut self, answer: &Answer) -> Result<Format> {
         let kind = answer.content_type.as_str();
         if kind.contains("html") {
-            return Err(self
-                .client
-                .error("answers with a web page: expected JSON or CSV"));
+            return Err(self.client.error("answers with a web page: expected JSON or CSV"));
         }
         if kind.contains("json") {
             return Ok(Format::Json);
@@ -253,8 +246,7 @@ impl Fetch<'_> {
     fn first_byte(&mut self) -> Result<Option<u8>> {
         let mut start = Vec::new();
         let read = (&self.page).take(256).read_to_end(&mut start);
-        read.and_then(|_| self.page.rewind())
-            .map_err(|e| self.failed(e))?;
+        read.and_then(|_| self.page.rewind()).map_err(|e| self.failed(e))?;
         Ok(start.into_iter().find(|byte| !byte.is_ascii_whitespace()))
     }
 
@@ -306,10 +298,7 @@ impl Fetch<'_> {
         if let Value::Array(rows) = document {
             return Ok(rows);
         }
-        let values = document
-            .as_object()
-            .into_iter()
-            .flat_map(|object| object.values());
+        let values = document.as_object().into_iter().flat_map(|object| object.values());
         let mut lists = values.filter_map(Value::as_array);
         match (lists.next(), lists.next()) {
             (Some(rows), None) => Ok(rows),
@@ -352,11 +341,7 @@ impl Fetch<'_> {
             let part = page.fill_buf().map_err(failed)?;
             let Some(end) = part.last() else { break };
             last = *end;
-            rows += part
-                .iter()
-                .filter(|byte| !byte.is_ascii_whitespace())
-                .count()
-                .min(1);
+            rows += part.iter().filter(|byte| !byte.is_ascii_whitespace()).count().min(1);
             self.rows.write_all(part).map_err(failed)?;
             let read = part.len();
             page.consume(read);
@@ -378,11 +363,10 @@ impl Fetch<'_> {
 
 /// The value at a dotted path.
 fn at<'d>(document: &'d Value, path: &str) -> Option<&'d Value> {
-    path.split('.')
-        .try_fold(document, |value, key| match value {
-            Value::Array(items) => items.get(key.parse::<usize>().ok()?),
-            value => value.get(key),
-        })
+    path.split('.').try_fold(document, |value, key| match value {
+        Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+        value => value.get(key),
+    })
 }
 
 fn fields(document: &Value) -> String {

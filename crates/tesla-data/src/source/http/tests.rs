@@ -111,10 +111,7 @@ fn check(source: Result<HttpSource>, expected: &[f64]) {
 fn refused(source: Result<HttpSource>, part: &str) {
     let error = source.err().unwrap();
     assert!(error.to_string().contains(part), "{error}");
-    assert!(
-        !format!("{error} {error:?}").contains("hunter2"),
-        "{error:?}"
-    );
+    assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
 }
 
 #[test]
@@ -135,11 +132,7 @@ fn one_answer_in_json_or_csv() {
         HttpConfig::default(),
     );
     let source = source.unwrap();
-    assert!(
-        source.name().ends_with("/data/rows.csv"),
-        "{}",
-        source.name()
-    );
+    assert!(source.name().ends_with("/data/rows.csv"), "{}", source.name());
     assert!(source.name().starts_with("127.0.0.1:"), "{}", source.name());
     check(Ok(source), &[1.0, 2.5]);
     assert_eq!(server.targets(), ["/data/rows.csv?key=hunter2"]);
@@ -166,10 +159,7 @@ fn pages_by_link_number_and_cursor() {
         parameter: "page".into(),
     });
     pages.path = Some("data.items".into());
-    check(
-        open(&format!("{}/?q=a", server.address), pages),
-        &[1.0, 2.0, 3.0],
-    );
+    check(open(&format!("{}/?q=a", server.address), pages), &[1.0, 2.0, 3.0]);
     assert_eq!(server.targets().len(), 3);
 
     let server = Server::start(|target, _| match target {
@@ -233,17 +223,11 @@ fn throttling_and_broken_connections_are_tried_again() {
         retries: 2,
         ..HttpConfig::default()
     };
-    refused(
-        open(&server.address, config),
-        "answers 500 Internal Server Error (tried 3 times)",
-    );
+    refused(open(&server.address, config), "answers 500 Internal Server Error (tried 3 times)");
     assert_eq!(server.targets().len(), 3);
     let server =
         Server::start(|_, _| answer("429 Too Many Requests", "Retry-After: 86400\r\n", ""));
-    refused(
-        open(&server.address, HttpConfig::default()),
-        "asks to wait 86400 s",
-    );
+    refused(open(&server.address, HttpConfig::default()), "asks to wait 86400 s");
 }
 
 #[test]
@@ -286,15 +270,9 @@ fn the_token_goes_to_its_own_host_only() {
     assert!(!other.sent(0, "x-api-key: hunter2"));
 
     let server = Server::start(|_, _| answer("401 Unauthorized", "", "bad token hunter2"));
-    refused(
-        open(&server.address, config),
-        "answers 401 Unauthorized: say `bearer_env`",
-    );
+    refused(open(&server.address, config), "answers 401 Unauthorized: say `bearer_env`");
     let server = Server::start(|_, _| answer("302 Found", "Location: /\r\n", ""));
-    refused(
-        open(&server.address, HttpConfig::default()),
-        "redirects more than 10 times",
-    );
+    refused(open(&server.address, HttpConfig::default()), "redirects more than 10 times");
 }
 
 #[test]
@@ -303,14 +281,8 @@ fn secrets_are_not_written_into_the_configuration() {
         headers: [("Authorization".to_string(), "Bearer hunter2".to_string())].into(),
         ..HttpConfig::default()
     };
-    refused(
-        open("http://127.0.0.1:1", config),
-        "the header `Authorization`",
-    );
-    refused(
-        open("http://me:hunter2@127.0.0.1:1", HttpConfig::default()),
-        "spells out a password",
-    );
+    refused(open("http://127.0.0.1:1", config), "the header `Authorization`");
+    refused(open("http://me:hunter2@127.0.0.1:1", HttpConfig::default()), "spells out a password");
     let config = HttpConfig {
         bearer_env: Some("NO_SUCH".into()),
         ..HttpConfig::default()

@@ -3,9 +3,7 @@
 /// Scheme, host and port: what a secret may be sent to.
 pub(super) fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
-    let end = url[start..]
-        .find(['/', '?', '#'])
-        .map_or(url.len(), |at| start + at);
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     &url[..end]
 }
 
@@ -35,11 +33,7 @@ pub(super) fn with_parameter(url: &str, name: &str, value: &str) -> String {
     let url = url.split('#').next().unwrap_or_default();
     let (page, query) = url.split_once('?').unwrap_or((url, ""));
     let is_other = |part: &&str| !part.is_empty() && part.split('=').next() != Some(name);
-    let mut parts: Vec<String> = query
-        .split('&')
-        .filter(is_other)
-        .map(String::from)
-        .collect();
+    let mut parts: Vec<String> = query.split('&').filter(is_other).map(String::from).collect();
     parts.push(format!("{name}={}", super::percent_encode(value)));
     format!("{page}?{}", parts.join("&"))
 }
@@ -81,10 +75,7 @@ mod tests {
 
     #[test]
     fn sets_parameters() {
-        assert_eq!(
-            with_parameter("http://h/a", "page", "2"),
-            "http://h/a?page=2"
-        );
+        assert_eq!(with_parameter("http://h/a", "page", "2"), "http://h/a?page=2");
         let url = with_parameter("http://h/a?page=1&q=x#f", "page", "a b&c");
         assert_eq!(url, "http://h/a?q=x&page=a%20b%26c");
     }

@@ -47,34 +47,26 @@ pub(super) fn column(heap: &Heap<'_>, values: impl Iterator<Item = Option<Id>>) 
     }
     let all = |fits: fn(&Cell) -> bool| cells.iter().all(|c| matches!(c, Cell::Missing) || fits(c));
     if all(|_| false) {
-        return Ok(Arc::new(crate::arrow::array::StringArray::new_null(
-            cells.len(),
-        )));
+        return Ok(Arc::new(crate::arrow::array::StringArray::new_null(cells.len())));
     }
     if all(|c| matches!(c, Cell::Bool(_))) {
-        return Ok(Arc::new(BooleanArray::from_iter(cells.iter().map(
-            |c| match c {
-                Cell::Bool(b) => Some(*b),
-                _ => None,
-            },
-        ))));
+        return Ok(Arc::new(BooleanArray::from_iter(cells.iter().map(|c| match c {
+            Cell::Bool(b) => Some(*b),
+            _ => None,
+        }))));
     }
     if all(|c| matches!(c, Cell::Int(_))) {
-        return Ok(Arc::new(Int64Array::from_iter(cells.iter().map(
-            |c| match c {
-                Cell::Int(i) => Some(*i),
-                _ => None,
-            },
-        ))));
+        return Ok(Arc::new(Int64Array::from_iter(cells.iter().map(|c| match c {
+            Cell::Int(i) => Some(*i),
+            _ => None,
+        }))));
     }
     if all(|c| matches!(c, Cell::Int(_) | Cell::Float(_))) {
-        return Ok(Arc::new(Float64Array::from_iter(cells.iter().map(
-            |c| match c {
-                Cell::Int(i) => Some(*i as f64),
-                Cell::Float(f) => Some(*f),
-                _ => None,
-            },
-        ))));
+        return Ok(Arc::new(Float64Array::from_iter(cells.iter().map(|c| match c {
+            Cell::Int(i) => Some(*i as f64),
+            Cell::Float(f) => Some(*f),
+            _ => None,
+        }))));
     }
     let micros = || {
         TimestampMicrosecondArray::from_iter(cells.iter().map(|c| match c {
@@ -237,10 +229,7 @@ fn date(raw: &[u8]) -> Read<i64> {
         return Err(damaged("a date"));
     };
     // The highest bit of the month tells the second of two equal hours in autumn.
-    let (year, month) = (
-        i64::from(high) << 8 | i64::from(low),
-        i64::from(month & 0x7f),
-    );
+    let (year, month) = (i64::from(high) << 8 | i64::from(low), i64::from(month & 0x7f));
     match (1..=12).contains(&month) && (1..=31).contains(&day) && (1..=9999).contains(&year) {
         true => Ok(days(year, month, i64::from(day)) * DAY),
         false => Err(damaged("a date")),
@@ -330,7 +319,7 @@ fn texts(heap: &Heap<'_>, cells: &[Cell<'_>]) -> Read<ArrayRef> {
         // Arrow counts the bytes of a column of texts in 31 bits.
         if total > i32::MAX as usize {
             return Err(
-                "has more than 2 GiB of text in one column: write it in several files".into(),
+                "has more than 2 GiB of text in one column: write it in several files".into()
             );
         }
         column.append_option(shown);

@@ -107,11 +107,7 @@ impl Global {
 
 fn refused(module: &str, name: &str) -> String {
     let full = format!("{module}.{name}");
-    let shown: String = full
-        .chars()
-        .take(120)
-        .flat_map(char::escape_debug)
-        .collect();
+    let shown: String = full.chars().take(120).flat_map(char::escape_debug).collect();
     format!(
         "calls for `{shown}`, which is not data that TESLA reads from a pickle (plain Python \
          values, arrays, data frames), and nothing is ever run: write the data again with \
@@ -191,10 +187,7 @@ pub(super) fn call<'a>(heap: &mut Heap<'a>, function: Global, args: Id) -> Read<
     heap.charge(16 * given.len())?;
     let bad = |heap: &Heap| {
         let given: Vec<String> = given.iter().take(4).map(|id| heap.describe(*id)).collect();
-        format!(
-            "is not a valid pickle: {function:?} does not take ({})",
-            given.join(", ")
-        )
+        format!("is not a valid pickle: {function:?} does not take ({})", given.join(", "))
     };
     match function {
         Global::Set | Global::FrozenSet | Global::List | Global::Tuple => {
@@ -304,10 +297,9 @@ pub(super) fn call<'a>(heap: &mut Heap<'a>, function: Global, args: Id) -> Read<
 
 fn encode(text: &str, encoding: &str) -> Option<Vec<u8>> {
     match encoding {
-        "latin1" | "latin-1" | "iso-8859-1" | "ascii" => text
-            .chars()
-            .map(|c| u8::try_from(u32::from(c)).ok())
-            .collect(),
+        "latin1" | "latin-1" | "iso-8859-1" | "ascii" => {
+            text.chars().map(|c| u8::try_from(u32::from(c)).ok()).collect()
+        }
         "utf8" | "utf-8" => Some(text.as_bytes().to_vec()),
         _ => None,
     }

@@ -20,9 +20,7 @@ const PACKED: [(&[u8], &str, &str); 4] = [
 /// Reads one pickle, which must fill `input`.
 pub(super) fn load(input: &[u8]) -> Read<(Heap<'_>, Id)> {
     if let Some((_, format, tool)) = PACKED.iter().find(|p| input.starts_with(p.0)) {
-        return Err(format!(
-            "is compressed with {format}: decompress it with `{tool}`"
-        ));
+        return Err(format!("is compressed with {format}: decompress it with `{tool}`"));
     }
     let mut machine = Machine {
         input: Reader {
@@ -331,9 +329,7 @@ impl<'a> Machine<'a> {
 
     fn recall(&mut self, index: u64) -> Read<()> {
         let id = self.memo.get(&index).ok_or_else(|| {
-            invalid(&format!(
-                "it recalls memo entry {index}, which it never wrote"
-            ))
+            invalid(&format!("it recalls memo entry {index}, which it never wrote"))
         })?;
         self.stack.push(*id);
         Ok(())
@@ -393,10 +389,7 @@ impl<'a> Machine<'a> {
 }
 
 fn find(module: &[u8], name: &[u8]) -> Read<Global> {
-    Global::find(
-        &String::from_utf8_lossy(module),
-        &String::from_utf8_lossy(name),
-    )
+    Global::find(&String::from_utf8_lossy(module), &String::from_utf8_lossy(name))
 }
 
 fn pairs(items: &[Id]) -> Read<Vec<(Id, Id)>> {

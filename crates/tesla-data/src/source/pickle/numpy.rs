@@ -83,10 +83,7 @@ fn dtype(heap: &Heap<'_>, id: Id) -> Read<Dtype> {
             heap.describe(id)
         ));
     };
-    let code = args
-        .first()
-        .and_then(|id| heap.text(*id))
-        .unwrap_or("V".into());
+    let code = args.first().and_then(|id| heap.text(*id)).unwrap_or("V".into());
     let state = state.and_then(|s| heap.items(s)).unwrap_or_default();
     let [endian, subtype, names, fields, size, metadata] =
         [1, 2, 3, 4, 5, 8].map(|at| state.get(at).copied().unwrap_or(Heap::NONE));
@@ -96,10 +93,7 @@ fn dtype(heap: &Heap<'_>, id: Id) -> Read<Dtype> {
     if names != Heap::NONE {
         return structure(heap, names, fields, size);
     }
-    let endian = heap
-        .text(endian)
-        .filter(|e| e.len() == 1)
-        .unwrap_or("=".into());
+    let endian = heap.text(endian).filter(|e| e.len() == 1).unwrap_or("=".into());
     let code: String = code.chars().take(40).collect();
     let unit = match code.starts_with(['M', 'm']) && !code.contains('[') {
         true => format!("[{}]", unit(heap, metadata)?),

@@ -45,10 +45,7 @@ fn frame(heap: &Heap<'_>, state: Id) -> Read<Columns> {
     let labels = index_labels(heap, labels)?;
     let mut columns: Vec<Option<ArrayRef>> = vec![None; labels.len()];
     for (block, placement) in blocks {
-        for (row, at) in placed(heap, placement, labels.len())?
-            .into_iter()
-            .enumerate()
-        {
+        for (row, at) in placed(heap, placement, labels.len())?.into_iter().enumerate() {
             let values = values(heap, block, row)?;
             columns[at] = Some(values.ok_or_else(|| unread(heap, block))?);
         }
@@ -92,9 +89,7 @@ fn manager_parts(heap: &Heap<'_>, manager: Id) -> Read<(Vec<Id>, Vec<Block>)> {
         // Before: (axes, values, items, {"0.14.1": {"axes": …, "blocks": [{"values": …, "mgr_locs": …}]}}).
         Some((Global::BlockManager, [], Some(state))) => {
             let last = heap.items(state).and_then(|s| s.last());
-            let inner = last
-                .and_then(|s| heap.entry(*s, &["0.14.1"]))
-                .ok_or_else(bad)?;
+            let inner = last.and_then(|s| heap.entry(*s, &["0.14.1"])).ok_or_else(bad)?;
             let axes = heap.entry(inner, &["axes"]).ok_or_else(bad)?;
             let blocks = heap.entry(inner, &["blocks"]).and_then(|b| heap.items(b));
             let part = |id: &Id| {
@@ -132,12 +127,7 @@ fn placed(heap: &Heap<'_>, placement: Id, columns: usize) -> Read<Vec<usize>> {
         }
     };
     heap.charge(8 * places.len())?;
-    let place = |at: i64| {
-        usize::try_from(at)
-            .ok()
-            .filter(|at| *at < columns)
-            .ok_or_else(bad)
-    };
+    let place = |at: i64| usize::try_from(at).ok().filter(|at| *at < columns).ok_or_else(bad);
     places.into_iter().map(place).collect()
 }
 
@@ -163,10 +153,8 @@ pub(super) fn values(heap: &Heap<'_>, id: Id, row: usize) -> Read<Option<ArrayRe
             let (Some([first, second, ..]), Some(class)) = (state, args.first()) else {
                 return Err(damaged("an array of pandas"));
             };
-            let is_array = matches!(
-                heap.call(*first),
-                Some((Global::Reconstruct | Global::FromBuffer, ..))
-            );
+            let is_array =
+                matches!(heap.call(*first), Some((Global::Reconstruct | Global::FromBuffer, ..)));
             let (dtype, data) = if is_array {
                 (second, first)
             } else {
@@ -193,10 +181,7 @@ pub(super) fn values(heap: &Heap<'_>, id: Id, row: usize) -> Read<Option<ArrayRe
             let (Some(data), Some(mask)) = (plain(heap, data, 0)?, plain(heap, mask, 0)?) else {
                 return Err(damaged("an array of pandas"));
             };
-            match mask
-                .as_boolean_opt()
-                .filter(|mask| mask.len() == data.len())
-            {
+            match mask.as_boolean_opt().filter(|mask| mask.len() == data.len()) {
                 Some(mask) => nullif(&data, mask).map(Some).map_err(|e| e.to_string()),
                 None => Err(damaged("the missing values of an array")),
             }
@@ -356,10 +341,7 @@ fn index_labels(heap: &Heap<'_>, id: Id) -> Read<Vec<String>> {
         ));
     }
     let texts = as_strings(&values).map_err(|e| e.to_string())?;
-    Ok(texts
-        .iter()
-        .map(|t| t.unwrap_or("None").to_string())
-        .collect())
+    Ok(texts.iter().map(|t| t.unwrap_or("None").to_string()).collect())
 }
 
 /// The index as columns: none where it counts the rows, one for each level where it has several.
@@ -380,10 +362,7 @@ fn index_columns(heap: &Heap<'_>, id: Id) -> Read<Columns> {
                 let codes = values(heap, *codes, 0)?.ok_or_else(|| damaged("an index"))?;
                 Ok((name, taken(heap, &index_values(heap, *level)?, &codes)?))
             };
-            std::iter::zip(levels, codes)
-                .enumerate()
-                .map(level)
-                .collect()
+            std::iter::zip(levels, codes).enumerate().map(level).collect()
         }
         _ => {
             let name = index_name(heap, id).unwrap_or_else(|| "index".into());

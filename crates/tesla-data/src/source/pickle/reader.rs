@@ -50,10 +50,7 @@ impl<'a> Reader<'a> {
     pub(super) fn line(&mut self) -> Read<&'a [u8]> {
         let rest = &self.bytes[self.at..];
         let end = rest.iter().position(|b| *b == b'\n').ok_or_else(|| {
-            format!(
-                "is truncated or damaged: the line from byte {} has no end",
-                self.at
-            )
+            format!("is truncated or damaged: the line from byte {} has no end", self.at)
         })?;
         self.at += end + 1;
         Ok(&rest[..end])

@@ -143,10 +143,7 @@ fn hex(bytes: &[u8], digits: usize) -> Option<u32> {
 
 fn not(line: &[u8], what: &str) -> String {
     let line = String::from_utf8_lossy(&line[..line.len().min(40)]);
-    format!(
-        "is not a valid pickle: `{}` is not {what}",
-        line.escape_debug()
-    )
+    format!("is not a valid pickle: `{}` is not {what}", line.escape_debug())
 }
 
 #[cfg(test)]
@@ -162,14 +159,8 @@ mod tests {
         check(&[0xff], "Int(-1)");
         check(&[0xff, 0], "Int(255)");
         check(&[0, 0, 0, 0, 0, 0, 0, 0x80], "Int(-9223372036854775808)");
-        check(
-            &[0, 0, 0, 0, 0, 0, 0, 0x80, 0],
-            "Float(9.223372036854776e18)",
-        );
-        check(
-            &[0, 0, 0, 0, 0, 0, 0, 0, 0xff],
-            "Float(-1.8446744073709552e19)",
-        );
+        check(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0], "Float(9.223372036854776e18)");
+        check(&[0, 0, 0, 0, 0, 0, 0, 0, 0xff], "Float(-1.8446744073709552e19)");
         assert_eq!(format!("{:?}", integer(b"-12").unwrap()), "Int(-12)");
         assert!(integer(b"12x").is_err());
     }

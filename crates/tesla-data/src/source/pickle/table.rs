@@ -79,9 +79,7 @@ fn bundle(heap: &Heap<'_>, items: &[Id]) -> Read<RecordBatch> {
 
 fn numbered(parts: Vec<Part<'_>>) -> Vec<(String, Part<'_>)> {
     let parts = parts.into_iter().enumerate();
-    parts
-        .map(|(i, part)| (format!("c{}", i + 1), part))
-        .collect()
+    parts.map(|(i, part)| (format!("c{}", i + 1), part)).collect()
 }
 
 fn part<'h>(heap: &'h Heap<'_>, id: Id) -> Read<Part<'h>> {
@@ -107,12 +105,10 @@ fn part<'h>(heap: &'h Heap<'_>, id: Id) -> Read<Part<'h>> {
     if is_rows(heap, items)? {
         return lists(heap, items).map(Part::Columns);
     }
-    if items.iter().all(|i| {
-        matches!(
-            heap.call(*i),
-            Some((Global::Reconstruct | Global::FromBuffer, ..))
-        )
-    }) {
+    if items
+        .iter()
+        .all(|i| matches!(heap.call(*i), Some((Global::Reconstruct | Global::FromBuffer, ..))))
+    {
         return Ok(Part::Other(format!(
             "a list of {} arrays (make one of them with `np.stack`)",
             items.len()
@@ -151,14 +147,9 @@ pub(super) fn array_part<'h>(heap: &'h Heap<'_>, array: numpy::Array<'h>) -> Rea
                 let column = |at| {
                     cells::column(heap, items.iter().skip(at).step_by(width).map(|i| Some(*i)))
                 };
-                (0..width)
-                    .map(column)
-                    .collect::<Read<_>>()
-                    .map(Part::Columns)
+                (0..width).map(column).collect::<Read<_>>().map(Part::Columns)
             }
-            _ => Ok(Part::Other(format!(
-                "an array of objects of shape {shape:?}"
-            ))),
+            _ => Ok(Part::Other(format!("an array of objects of shape {shape:?}"))),
         },
     }
 }
