@@ -126,7 +126,7 @@ fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
     let cases = [
         ("/v1/models/iris/predict", json!([]), 400, "holds no rows"),
         ("/v1/models/iris/predict", json!("x"), 400, "holds no rows"),
-        ("/v1/models/iris/predict", without, 400, "did you mean `petal_wdth`?"),
+        ("/v1/models/iris/predict", without, 400, "is `petal_wdth` it?"),
         (
             "/v1/models/iris/predict",
             with("petal_width", json!("wide")),
