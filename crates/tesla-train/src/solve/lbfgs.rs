@@ -51,7 +51,8 @@ pub fn minimise(
             }
             next_value = f(&next, &mut next_gradient);
             evaluations += 1;
-            if !(next_value <= value + ARMIJO * step * slope) {
+            let falls = next_value <= value + ARMIJO * step * slope;
+            if !falls {
                 high = step;
             } else if dot(&next_gradient, &direction) < WOLFE * slope {
                 low = step;
@@ -66,7 +67,8 @@ pub fn minimise(
                 false => 2.0 * low,
             };
         }
-        if !(next_value < value) {
+        let falls = next_value < value;
+        if !falls {
             // No progress is left at this precision.
             break;
         }
