@@ -36,7 +36,6 @@ pub(crate) fn fit(
 ) -> Result<Fitted> {
     let plain = device.burn().clone();
     let device = plain.clone().autodiff();
-    device.seed(config.seed);
     let goal = Goal::new(target);
     let mut network = network.train();
     let mut optimizer = optimizer(config);

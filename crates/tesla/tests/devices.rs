@@ -22,8 +22,9 @@ fn main() {
     libtest_mimic::run(&args, trials).exit();
 }
 
-/// The digits configuration, cut to a few epochs, on `device` and on `flex`: the first loss within
-/// 1e-4, the test accuracy within one point.
+/// The digits configuration, cut to two epochs, on `device` and on `flex`: the first loss within
+/// 1e-4, the test accuracy within one point. Weights, order of rows and dropout are the same on
+/// every device, so the runs agree from the first step to the last.
 fn agrees(device: &str) -> Result<(), Failed> {
     let (flex_loss, flex_accuracy) = digits("flex")?;
     let (loss, accuracy) = digits(device)?;
@@ -38,8 +39,8 @@ fn agrees(device: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-/// `ndarray` takes seconds for one.
-const EPOCHS: &str = "5";
+/// `ndarray` takes seconds for one, a software renderer more.
+const EPOCHS: &str = "2";
 
 fn digits(device: &str) -> Result<(f64, f64), Failed> {
     let folder = tempfile::tempdir()?;

@@ -1,12 +1,13 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Dropout, DropoutConfig, Linear, PaddingConfig2d};
+use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dropout::Dropout;
 use super::mlp::{check_dropout, check_widths, stack};
 use crate::{Error, Result};
 
@@ -79,7 +80,7 @@ pub struct Cnn {
     #[module(skip)]
     pools: Vec<usize>,
     layers: Vec<Linear>,
-    dropout: Dropout,
+    pub(super) dropout: Dropout,
 }
 
 impl CnnConfig {
@@ -121,7 +122,7 @@ impl CnnConfig {
             convolutions,
             pools: self.blocks.iter().map(|b| b.pool).collect(),
             layers: stack(channels * height * width, &self.hidden, outputs, device),
-            dropout: DropoutConfig::new(self.dropout).init(),
+            dropout: Dropout::new(self.dropout),
         })
     }
 }

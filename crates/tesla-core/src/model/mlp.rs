@@ -1,9 +1,10 @@
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::dropout::Dropout;
 use crate::{Error, Result};
 
 /// A multi-layer perceptron: hidden layers with an activation and dropout, then a linear layer.
@@ -45,7 +46,7 @@ pub enum Activation {
 #[derive(Module, Debug)]
 pub struct Mlp {
     layers: Vec<Linear>,
-    dropout: Dropout,
+    pub(super) dropout: Dropout,
     #[module(skip)]
     activation: Activation,
 }
@@ -56,7 +57,7 @@ impl MlpConfig {
         check_dropout(self.dropout)?;
         Ok(Mlp {
             layers: stack(width, &self.hidden, outputs, device),
-            dropout: DropoutConfig::new(self.dropout).init(),
+            dropout: Dropout::new(self.dropout),
             activation: self.activation,
         })
     }

@@ -1,6 +1,7 @@
 //! The networks. A configuration says what to build; a [`Network`] holds weights.
 
 mod cnn;
+mod dropout;
 mod mlp;
 
 use burn::module::Module;
@@ -137,14 +138,20 @@ impl ModelConfig {
         }
     }
 
-    /// Builds the network with seeded random weights. The weights are drawn on the host, so that
-    /// they are the same on every device.
+    /// Builds the network with seeded random weights and seeded dropout. Both are drawn on the host,
+    /// so that they are the same on every device.
     ///
     /// # Errors
     /// When the model does not fit the data: a table for images, a number for classes.
     pub fn init(&self, signature: &Signature, seed: u64, device: &Device) -> Result<Network> {
         let network = self.build(signature, device)?;
-        Ok(weights::initialise(network, seed, device))
+        let network = weights::initialise(network, seed, device);
+        match &network {
+            Network::Linear(_) => {}
+            Network::Mlp(mlp) => mlp.dropout.seed(seed),
+            Network::Cnn(cnn) => cnn.dropout.seed(seed),
+        }
+        Ok(network)
     }
 
     /// Builds the network and fills it with stored weights.
