@@ -286,9 +286,11 @@ impl Bundle {
 
     /// The weights and intercepts of a linear or logistic model in the units of the columns: for
     /// each output its name, its intercept and one `(feature, coefficient)` per feature. `None`
-    /// for other models.
+    /// for other models, and for images, whose pixels have no names.
     pub fn coefficients(&self) -> Option<Vec<Coefficients>> {
-        if !matches!(self.model, ModelConfig::Linear(_) | ModelConfig::Logistic(_)) {
+        let is_linear = matches!(self.model, ModelConfig::Linear(_) | ModelConfig::Logistic(_));
+        let is_table = self.signature.input.len() == 1;
+        if !is_linear || !is_table {
             return None;
         }
         let tensors = safetensors::SafeTensors::deserialize(&self.weights).ok()?;

@@ -1,8 +1,10 @@
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::arrow::datatypes::{DataType, Field, Schema};
 use crate::config::DataConfig;
 use crate::split::{Split, read_rows, split};
-use crate::{BadPolicy, Contract, Error, Frame, Paths, Result, source};
+use crate::{BadPolicy, Contract, Error, Frame, Paths, Result, Source, source};
 
 /// The rows of a training run: one source that is divided, and rows somebody else set apart.
 pub struct Dataset {
@@ -26,27 +28,34 @@ impl Dataset {
             let message = "no data: say `source = \"…\"` in `[data]`";
             return Err(Error::Config(message.into()));
         }
-        let read = |paths: &Paths| {
-            let source = source::open_all(paths, base, config)?;
-            let schema = source.schema()?;
-            Frame::read(source, &schema, config.memory_bytes())
+        if config.test.is_some() && config.split.test_rows.is_some() {
+            let message = "`test` and `split.test_rows` in `[data]` both say which rows to test on: remove one";
+            return Err(Error::Config(message.into()));
+        }
+        let open = |paths: &Paths| source::open_all(paths, base, config);
+        let read = |source: Box<dyn Source>, schema: Schema| {
+            Frame::read(source, &Arc::new(schema), config.memory_bytes())
         };
+        let source = open(&config.source)?;
+        let schema = without_dropped(&*source, &config.drop)?;
+        // Texts and numbers are told apart once: a source of its own may happen to hold digits only.
+        let own = |path: &Option<String>| -> Result<Option<Frame>> {
+            let Some(path) = path else { return Ok(None) };
+            let source = open(&Paths::from(path.as_str()))?;
+            let found = source.schema()?;
+            let fields = found.fields().iter().filter(|f| !config.drop.contains(f.name()));
+            let fields = fields.map(|field| match schema.field_with_name(field.name()) {
+                Ok(known) if is_plain(field) && is_plain(known) => Arc::new(known.clone()),
+                _ => field.clone(),
+            });
+            let fields: Vec<_> = fields.collect();
+            read(source, Schema::new(fields)).map(Some)
+        };
+        let (valid, test) = (own(&config.valid)?, own(&config.test)?);
         Ok(Self {
-            frame: read(&config.source)?,
-            valid: config
-                .valid
-                .as_deref()
-                .map(Paths::from)
-                .as_ref()
-                .map(read)
-                .transpose()?,
-            test: config
-                .test
-                .as_deref()
-                .map(Paths::from)
-                .as_ref()
-                .map(read)
-                .transpose()?,
+            frame: read(source, schema)?,
+            valid,
+            test,
             test_rows: config
                 .split
                 .test_rows
@@ -115,6 +124,27 @@ impl Dataset {
         Ok(numbers.iter().filter_map(row).collect())
     }
 }
+/// Whether a column is a number or a text, which a source can deliver as either.
+fn is_plain(field: &Field) -> bool {
+    field.metadata().is_empty() && matches!(field.data_type(), DataType::Float64 | DataType::Utf8)
+}
+
+/// The columns of a source but those that are left out, which must exist: what is wrong in them is
+/// of no concern.
+fn without_dropped(source: &dyn Source, drop: &[String]) -> Result<Schema> {
+    let schema = source.schema()?;
+    let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
+    if let Some(column) = drop.iter().find(|column| !names.contains(column)) {
+        return Err(Error::MissingColumn {
+            column: column.clone(),
+            place: format!("`{}`", source.name()),
+            valid: names,
+        });
+    }
+    let kept = schema.fields().iter().filter(|f| !drop.contains(f.name()));
+    Ok(Schema::new(kept.cloned().collect::<Vec<_>>()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
-
-use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
@@ -24,10 +21,8 @@ enum Store {
 
 #[derive(Debug)]
 struct OnDisk {
-    /// Read by one thread at a time.
+    /// Read by one thread at a time. It has no name: it is gone with the process, however that ends.
     file: Mutex<File>,
-    /// Deletes the file with its last owner.
-    owner: NamedTempFile,
 }
 
 impl Floats {
@@ -76,7 +71,7 @@ impl Floats {
                     file.read_exact(&mut bytes)
                 };
                 let file = disk.file.lock().unwrap_or_else(|e| e.into_inner());
-                read(&file).map_err(|e| Error::io(disk.owner.path(), e))?;
+                read(&file).map_err(|e| Error::io(std::env::temp_dir(), e))?;
                 drop(file);
                 let (words, _) = bytes.as_chunks::<4>();
                 out.extend(words.iter().map(|word| f32::from_le_bytes(*word)));
@@ -91,7 +86,7 @@ pub(crate) struct FloatsBuilder {
     width: usize,
     memory: usize,
     values: Vec<f32>,
-    spill: Option<(NamedTempFile, BufWriter<File>)>,
+    spill: Option<BufWriter<File>>,
 }
 
 impl FloatsBuilder {
@@ -107,17 +102,15 @@ impl FloatsBuilder {
     pub(crate) fn extend(&mut self, rows: impl Iterator<Item = f32>) -> Result<()> {
         self.values.extend(rows);
         if self.spill.is_none() && self.values.len() * 4 > self.memory {
-            let failed = |e| spill_error(&std::env::temp_dir(), e);
-            let file = NamedTempFile::with_prefix("tesla-").map_err(failed)?;
-            let handle = file.reopen().map_err(failed)?;
-            self.spill = Some((file, BufWriter::with_capacity(1 << 20, handle)));
+            let file = tempfile::tempfile().map_err(spill_error)?;
+            self.spill = Some(BufWriter::with_capacity(1 << 20, file));
         }
-        if let Some((file, writer)) = &mut self.spill {
+        if let Some(writer) = &mut self.spill {
             let mut write = || {
                 let mut values = self.values.drain(..);
                 values.try_for_each(|value| writer.write_all(&value.to_le_bytes()))
             };
-            write().map_err(|e| spill_error(file.path(), e))?;
+            write().map_err(spill_error)?;
             self.values.shrink_to(1 << 20);
         }
         Ok(())
@@ -126,13 +119,10 @@ impl FloatsBuilder {
     pub(crate) fn finish(self) -> Result<Floats> {
         let store = match self.spill {
             None => Store::Memory(self.values),
-            Some((owner, writer)) => {
-                let flushed = writer.into_inner().map_err(|e| e.into_error());
-                flushed.map_err(|e| spill_error(owner.path(), e))?;
-                let file = owner.reopen().map_err(|e| Error::io(owner.path(), e))?;
+            Some(writer) => {
+                let file = writer.into_inner().map_err(|e| spill_error(e.into_error()))?;
                 Store::File(Arc::new(OnDisk {
                     file: Mutex::new(file),
-                    owner,
                 }))
             }
         };
@@ -144,9 +134,9 @@ impl FloatsBuilder {
 }
 
 /// A full disk is the likely cause, and the message should say which disk.
-pub(crate) fn spill_error(path: &Path, source: std::io::Error) -> Error {
+pub(crate) fn spill_error(source: std::io::Error) -> Error {
     Error::Spill {
-        path: path.to_path_buf(),
+        path: std::env::temp_dir(),
         source,
     }
 }

@@ -23,6 +23,9 @@ pub struct Frame {
     memory: usize,
 }
 
+/// A source with more bad rows than this, and more bad than good ones, is not read to its end.
+const MOST_BAD: usize = 100_000;
+
 impl Frame {
     /// Reads all rows of `source` with the columns of `schema`; what exceeds `memory` bytes goes to
     /// a temporary file. Rows that cannot be read are set apart in [`Frame::bad`].
@@ -31,9 +34,16 @@ impl Frame {
     /// When the source fails, or when it has no row at all.
     pub fn read(source: Box<dyn Source>, schema: &SchemaRef, memory: usize) -> Result<Self> {
         let mut bad = Vec::new();
+        let mut kept = 0;
+        let name = source.name().to_string();
         let batches = source.scan(schema)?.map(|scanned| {
             let scanned = scanned?;
+            kept += scanned.rows.num_rows();
             bad.extend(scanned.bad);
+            // Nobody reads so many reasons, and memory must not grow with them.
+            if bad.len() > MOST_BAD && bad.len() > kept {
+                return Err(BadPolicy::default().refuse(&name, &bad, kept));
+            }
             Ok(scanned.rows)
         });
         let table = Table::collect(schema.clone(), batches, memory)?;

@@ -47,13 +47,18 @@ impl BadPolicy {
             _ if kept > 0 && count as f64 <= self.max_bad * total as f64 => Ok(()),
             // One bad row of a handful: its own message says everything.
             [only] => Err(only.clone().into_error()),
-            _ => Err(Error::TooManyBad {
-                name: source.into(),
-                bad: count,
-                total,
-                max_bad: self.max_bad,
-                reasons: commonest(bad),
-            }),
+            _ => Err(self.refuse(source, bad, kept)),
+        }
+    }
+
+    /// The error for more bad rows than are allowed.
+    pub(crate) fn refuse(&self, source: &str, bad: &[BadRow], kept: usize) -> Error {
+        Error::TooManyBad {
+            name: source.into(),
+            bad: bad.len(),
+            total: bad.len() + kept,
+            max_bad: self.max_bad,
+            reasons: commonest(bad),
         }
     }
 }

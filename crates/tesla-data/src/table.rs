@@ -1,13 +1,11 @@
 //! Rows as Arrow batches: in memory or, once they outgrow the budget, in a temporary file.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
-use std::path::Path;
+use std::io::{BufReader, BufWriter, Read};
 use std::sync::Arc;
 
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use tempfile::NamedTempFile;
 
 use crate::arrow::array::RecordBatch;
 use crate::arrow::compute::concat_batches;
@@ -30,8 +28,8 @@ pub(crate) struct Table {
 #[derive(Clone)]
 enum Store {
     Memory(Arc<[RecordBatch]>),
-    /// An Arrow IPC stream, deleted with its last owner.
-    File(Arc<NamedTempFile>),
+    /// An Arrow IPC stream. It has no name: it is gone with the process, however that ends.
+    File(Arc<File>),
 }
 
 impl Table {
@@ -98,8 +96,12 @@ impl Table {
         Ok(match &self.store {
             Store::Memory(batches) => Box::new(batches.iter().cloned().map(Ok)),
             Store::File(file) => {
-                let opened = File::open(file.path()).map_err(|e| Error::io(file.path(), e))?;
-                let reader = StreamReader::try_new(BufReader::new(opened), None)?;
+                let reader = Positioned {
+                    file: file.clone(),
+                    at: 0,
+                };
+                let reader =
+                    StreamReader::try_new(BufReader::with_capacity(1 << 20, reader), None)?;
                 Box::new(reader.map(|batch| Ok(batch?)))
             }
         })
@@ -115,37 +117,48 @@ impl Table {
     }
 }
 
+/// Reads a file from a place of its own, so that several readers share one handle.
+struct Positioned {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        #[cfg(unix)]
+        let read = std::os::unix::fs::FileExt::read_at(&*self.file, buffer, self.at)?;
+        #[cfg(windows)]
+        let read = std::os::windows::fs::FileExt::seek_read(&*self.file, buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
 struct Spill {
-    file: NamedTempFile,
     writer: StreamWriter<BufWriter<File>>,
 }
 
 impl Spill {
     fn new(schema: &SchemaRef) -> Result<Self> {
-        let failed = |e| spill_error(&std::env::temp_dir(), e);
-        let file = NamedTempFile::with_prefix("tesla-").map_err(failed)?;
-        let handle = file.reopen().map_err(failed)?;
-        let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, handle), schema)?;
-        Ok(Self { file, writer })
+        let file = tempfile::tempfile().map_err(spill_error)?;
+        let writer = StreamWriter::try_new(BufWriter::with_capacity(1 << 20, file), schema)?;
+        Ok(Self { writer })
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let path: &Path = self.file.path();
-        self.writer.write(batch).map_err(|e| write_error(path, e))
+        self.writer.write(batch).map_err(write_error)
     }
 
-    fn finish(mut self) -> Result<NamedTempFile> {
-        let path = self.file.path().to_path_buf();
-        self.writer.finish().map_err(|e| write_error(&path, e))?;
-        let file = self.writer.into_inner().map_err(|e| write_error(&path, e))?;
-        file.into_inner().map_err(|e| spill_error(&path, e.into_error()))?;
-        Ok(self.file)
+    fn finish(mut self) -> Result<File> {
+        self.writer.finish().map_err(write_error)?;
+        let file = self.writer.into_inner().map_err(write_error)?;
+        file.into_inner().map_err(|e| spill_error(e.into_error()))
     }
 }
 
-fn write_error(path: &Path, error: ArrowError) -> Error {
+fn write_error(error: ArrowError) -> Error {
     match error {
-        ArrowError::IoError(_, e) => spill_error(path, e),
+        ArrowError::IoError(_, e) => spill_error(e),
         other => other.into(),
     }
 }

@@ -25,6 +25,13 @@ impl Failure {
         }
     }
 
+    pub(crate) fn method_not_allowed(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            message: message.into(),
+        }
+    }
+
     /// Not the client's doing; what happened is for the log, not for the client.
     pub(crate) fn internal(what: impl std::fmt::Display) -> Self {
         eprintln!("error: a prediction failed: {what}");

@@ -66,6 +66,9 @@ pub fn router(models: Vec<Model>) -> Router {
         .route("/v2/models/{model}/versions/{version}/ready", get(ready_of))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
         .route("/v1/models/{model}/predict", post(predict))
+        .method_not_allowed_fallback(|| async {
+            Failure::method_not_allowed("this address takes another method: predictions are asked for with POST, everything else with GET")
+        })
         .fallback(|| async {
             Failure::not_found("no such address: models are under `/v1/models` and `/v2/models`")
         })

@@ -69,6 +69,11 @@ fn place(text: &str, at: usize) -> String {
 /// The configuration as it was carried out, with paths that hold from anywhere.
 pub(crate) fn to_toml(config: &Config, base: &Path, model: ModelConfig) -> Result<String> {
     let anywhere = |path: &str| -> String {
+        if let Some(file) = path.strip_prefix("sqlite:") {
+            let joined = base.join(file.strip_prefix("//").unwrap_or(file));
+            let absolute = std::fs::canonicalize(&joined).unwrap_or(joined);
+            return format!("sqlite:{}", absolute.display());
+        }
         if path == "-" || is_url(path) {
             return path.to_string();
         }

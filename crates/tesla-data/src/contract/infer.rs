@@ -26,6 +26,9 @@ impl Contract {
     /// # Errors
     /// When a configured column does not exist, or no target is known.
     pub fn infer(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<Self> {
+        if frame.is_empty() {
+            data.bad_policy().check(frame.name(), frame.bad(), 0)?;
+        }
         let (task, rules) = survey(frame, data, columns)?;
         let target = rules.iter().find(|rule| rule.role == Role::Target);
         let (Some(task), Some(target)) = (task, target.map(|rule| rule.name.clone())) else {
@@ -114,7 +117,11 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
         }
         target => target,
     };
-    let said = data.drop.iter().chain(columns.keys()).map(String::as_str);
+    if let Some(target) = target.filter(|target| data.drop.iter().any(|c| c == target)) {
+        let message = format!("`{target}` is both the target and in `drop`: remove one");
+        return Err(Error::Config(message));
+    }
+    let said = columns.keys().map(String::as_str);
     for column in target.into_iter().chain(said) {
         if !names.iter().any(|n| n == column) {
             return Err(Error::MissingColumn {
@@ -123,10 +130,6 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
                 valid: names,
             });
         }
-    }
-    if let Some(target) = target.filter(|target| data.drop.iter().any(|c| c == target)) {
-        let message = format!("`{target}` is both the target and in `drop`: remove one");
-        return Err(Error::Config(message));
     }
     Ok(target.map(String::from))
 }
@@ -170,7 +173,7 @@ impl Stats {
         if self.is_number {
             let values = cast(values, &DataType::Float64)?;
             for value in downcast::<Float64Array>(&values)?.iter().flatten() {
-                if value.is_nan() {
+                if !value.is_finite() {
                     continue;
                 }
                 let [min, max] = self.range.unwrap_or([value, value]);
@@ -208,9 +211,15 @@ impl Stats {
             return Ok(rule);
         }
         rule.kind = match said {
-            Some(ColumnKind::Image) | Some(ColumnKind::Numeric) if !self.is_number => {
+            Some(ColumnKind::Image) => {
                 return Err(Error::Config(format!(
-                    "column `{}` is configured as a number or an image, but holds text: use `kind = \"category\"`",
+                    "column `{}` is configured as an image, but holds numbers or text: use `column` in `[data.images]` for a column of paths",
+                    field.name()
+                )));
+            }
+            Some(ColumnKind::Numeric) if !self.is_number => {
+                return Err(Error::Config(format!(
+                    "column `{}` is configured as a number, but holds text: use `kind = \"category\"`",
                     field.name()
                 )));
             }
@@ -257,6 +266,12 @@ impl Stats {
                 "the target `{}` holds text, which cannot be predicted as a number: use `task = \"classification\"`",
                 rule.name
             ))),
+            Some(Task::Regression) if rule.kind != ColumnKind::Numeric => {
+                Err(Error::Config(format!(
+                    "the target `{}` is configured as a category and its task as regression: remove one",
+                    rule.name
+                )))
+            }
             Some(task) => Ok(task),
             None if !self.is_number || rule.kind != ColumnKind::Numeric => Ok(Task::Classification),
             None => {

@@ -230,7 +230,8 @@ impl Contract {
             let values = rows.column(at);
             let column: ArrayRef = match rule.kind {
                 ColumnKind::Numeric => Arc::new(numbers(values, &rule.name, &mut breaches)?),
-                ColumnKind::Category | ColumnKind::Text => Arc::new(as_strings(values)?),
+                ColumnKind::Category => Arc::new(names(as_strings(values)?, &rule.categories)),
+                ColumnKind::Text => Arc::new(as_strings(values)?),
                 ColumnKind::Image => cast(values, &DataType::LargeBinary)?,
             };
             if rule.role == Role::Target {
@@ -301,6 +302,21 @@ pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<(usize, &'
         place: "the rows".into(),
         valid: schema.fields().iter().map(|f| f.name().clone()).collect(),
     })
+}
+
+/// Names as the contract writes them: where every category is a number, `1.0`, `+1` and `1` are
+/// one name, since a column of numbers was read when it was inferred.
+fn names(texts: StringArray, categories: &[String]) -> StringArray {
+    let canonical = |text: &str| number(text.trim().as_bytes()).map(|value| value.to_string());
+    let numeric = !categories.is_empty()
+        && categories.iter().all(|name| canonical(name).as_ref() == Some(name));
+    match numeric {
+        false => texts,
+        true => texts
+            .iter()
+            .map(|text| text.map(|text| canonical(text).unwrap_or_else(|| text.to_string())))
+            .collect(),
+    }
 }
 
 fn numbers(values: &ArrayRef, column: &str, breaches: &mut Vec<Breach>) -> Result<Float64Array> {

@@ -103,6 +103,11 @@ impl<'a> Pipeline<'a> {
                 Fit::Target(fit) => target = Some(fit.finish()?),
             }
         }
+        if features.iter().all(|feature| feature.width() == 0) {
+            let message =
+                "no feature has a value in the training rows: there is nothing to learn from";
+            return Err(Error::Config(message.into()));
+        }
         let none = || Error::Config("the contract has no target column".into());
         Ok(FittedPipeline {
             features,

@@ -55,7 +55,13 @@ impl ImageList {
 
     fn with_image(&self, table: SchemaRef) -> SchemaRef {
         let fields = table.fields().iter().filter(|f| f.name() != IMAGE);
-        let mut fields: Vec<Field> = fields.map(|f| f.as_ref().clone()).collect();
+        let mut fields: Vec<Field> = fields
+            .map(|field| match *field.name() == self.column {
+                // A path is a text even where all of them are digits.
+                true => Field::new(field.name(), DataType::Utf8, true),
+                false => field.as_ref().clone(),
+            })
+            .collect();
         fields.push(field());
         Arc::new(Schema::new(fields))
     }
@@ -262,6 +268,7 @@ fn lines(input: &Input) -> Result<CsvSource> {
     std::io::Read::read_to_string(&mut input.reader()?, &mut text).map_err(|e| input.error(e))?;
     let quoted = |field: &str| format!("\"{}\"", field.trim().replace('"', "\"\""));
     let row = |line: &str| match line.trim_end().rsplit_once([' ', '\t']) {
+        _ if line.trim().is_empty() => "\n".into(),
         Some((path, label)) => format!("{},{}\n", quoted(path), quoted(label)),
         None => format!("{}\n", quoted(line)),
     };

@@ -144,6 +144,10 @@ pub fn public_name(source: &str) -> String {
     if source.starts_with("sqlite:") {
         return input::file_name(Path::new(rest));
     }
+    let rest = match source.starts_with("postgres") {
+        true => rest.rsplit('@').next().unwrap_or_default(),
+        false => rest,
+    };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let end = rest.find('/').unwrap_or(rest.len());
     match rest[..end].rfind('@') {
@@ -336,6 +340,7 @@ mod tests {
             ("sqlite:dir/shop.db", "shop.db"),
             ("sqlite:///dir/shop.db", "shop.db"),
             ("postgres://me:hunter2@host:5432/shop?password=x", "host:5432/shop"),
+            ("postgres://me:p/w?x@host/shop", "host/shop"),
             ("https://host/rows.json?key=hunter2#x", "host/rows.json"),
             ("${DATABASE_URL}", "${DATABASE_URL}"),
         ] {

@@ -40,7 +40,11 @@ pub(super) fn expand_url(url: &str, env: Env<'_>) -> Result<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return expand(url, env, &|value| value.trim().to_string());
     };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let mut end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    if scheme.starts_with("postgres") {
+        // PostgreSQL's clients let a password hold any of them.
+        end = rest.rfind('@').map_or(end, |at| end.max(at + 1));
+    }
     let plain = |value: &str| value.to_string();
     let Some(at) = rest[..end].rfind('@') else {
         return Ok(format!("{scheme}://{}", expand(rest, env, &plain)?));

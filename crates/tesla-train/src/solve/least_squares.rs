@@ -78,8 +78,13 @@ pub(super) fn solve(sums: Sums, l2: f64) -> Result<Weights> {
         gram[(j, j)] += l2;
     }
 
-    let weight = match well_conditioned(&gram) {
-        Some(cholesky) => cholesky.solve(&moment),
+    // Columns of one length: units then do not decide what counts as dependent.
+    let lengths = gram.diagonal().map(|d| if d > 0.0 { d.sqrt() } else { 1.0 });
+    let scaled = DMatrix::from_fn(width, width, |i, j| gram[(i, j)] / (lengths[i] * lengths[j]));
+    let weight = match well_conditioned(scaled) {
+        Some(cholesky) => cholesky
+            .solve(&moment.component_div(&lengths))
+            .component_div(&lengths),
         None => least_norm(gram, &moment),
     };
     Ok(Weights {
@@ -90,8 +95,8 @@ pub(super) fn solve(sums: Sums, l2: f64) -> Result<Weights> {
     })
 }
 
-fn well_conditioned(gram: &DMatrix<f64>) -> Option<nalgebra::Cholesky<f64, nalgebra::Dyn>> {
-    let cholesky = gram.clone().cholesky()?;
+fn well_conditioned(gram: DMatrix<f64>) -> Option<nalgebra::Cholesky<f64, nalgebra::Dyn>> {
+    let cholesky = gram.cholesky()?;
     let diagonal = cholesky.l_dirty().diagonal();
     let (smallest, largest) = (diagonal.min(), diagonal.max());
     (smallest > largest * 1e-6).then_some(cholesky)

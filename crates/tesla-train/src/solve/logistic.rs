@@ -72,6 +72,10 @@ pub(super) fn solve(x: &Inputs, classes: &[u32], labels: usize, c: f64) -> Resul
     if let Some(e) = failed {
         return Err(e);
     }
+    if !minimum.value.is_finite() {
+        let message = "the loss is not finite: look for extreme values in the features";
+        return Err(Error::Config(message.into()));
+    }
     let mut weight = vec![0.0; width * labels];
     let mut bias = vec![0.0; labels];
     for (logit, w) in minimum.at.chunks_exact(width + 1).enumerate() {

@@ -13,7 +13,7 @@ use tesla_data::prepare::FittedTarget;
 use tesla_data::{FittedPipeline, Inputs, Samples, Selection};
 
 use crate::train::Fitted;
-use crate::{Event, Observer, Result};
+use crate::{Error, Event, Observer, Result};
 
 use least_squares::Sums;
 
@@ -78,6 +78,11 @@ pub(crate) fn solve(
         }
         _ => unreachable!("`ModelConfig::init` refused a model that does not fit the task"),
     };
+    if !weights.weight.iter().chain(&weights.bias).all(|w| w.is_finite()) {
+        let message =
+            "no finite solution was found: look for extreme values in the features and the target";
+        return Err(Error::Config(message.into()));
+    }
     observer.event(Event::Solved {
         passes: weights.passes,
         converged: weights.converged,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Parser;
 use tesla::{Bundle, DeviceChoice};
-use tesla_data::BadPolicy;
 use tesla_data::contract::Need;
 
 use super::{open_device, open_rows};
@@ -26,14 +25,14 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let source = open_rows(&args.data, &bundle)?;
+    let (source, policy) = open_rows(&args.data, &bundle)?;
     if source.fingerprint()? == bundle.provenance.data_sha256 {
         eprintln!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"
         );
     }
     let frame = bundle.contract.read(source, Need::Target)?;
-    let frame = frame.settle(&bundle.contract, &BadPolicy::default())?;
+    let frame = frame.settle(&bundle.contract, &policy)?;
     for bad in frame.bad() {
         eprintln!("left out: {}", bad.clone().into_error());
     }

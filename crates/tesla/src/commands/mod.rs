@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use tesla::{Bundle, Config, Device, DeviceChoice, Error};
-use tesla_data::DataConfig;
+use tesla_data::BadPolicy;
 use tesla_data::source::{self, Source};
 
 /// Opens a device and says on standard error what the user should know about it.
@@ -24,19 +24,16 @@ fn open_device(choice: DeviceChoice) -> Result<Device> {
     Ok(device)
 }
 
-/// Opens rows for a model, written as those it was trained on.
-fn open_rows(data: &str, bundle: &Bundle) -> Result<Box<dyn Source>> {
+/// Opens rows for a model, read as those it was trained on, and what its run did with bad rows.
+fn open_rows(data: &str, bundle: &Bundle) -> Result<(Box<dyn Source>, BadPolicy)> {
     let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    let trained = config.unwrap_or_default().data;
-    let config = DataConfig {
-        csv: trained.csv,
-        json: trained.json,
-        drop: trained.drop,
-        http: trained.http,
-        images: trained.images,
-        ..DataConfig::default()
-    };
-    Ok(source::open_data(data, Path::new(""), &config)?)
+    let mut config = config.unwrap_or_default().data;
+    // Where pictures lie beside new rows is not where they lay beside the old ones.
+    config.images.root = None;
+    if !source::is_url(data) {
+        (config.table, config.query) = (None, None);
+    }
+    Ok((source::open_data(data, Path::new(""), &config)?, config.bad_policy()))
 }
 
 /// `tesla devices`.
@@ -57,7 +54,14 @@ pub(crate) fn schema() -> Result<()> {
 
 /// The exit code of an error, as `tesla --help` documents them.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    if let Some(Error::Data(tesla_data::Error::Spill { .. })) = error.downcast_ref::<Error>() {
+    let data =
+        error
+            .downcast_ref::<tesla_data::Error>()
+            .or_else(|| match error.downcast_ref::<Error>() {
+                Some(Error::Data(e)) => Some(e),
+                _ => None,
+            });
+    if let Some(tesla_data::Error::Spill { .. }) = data {
         return 3;
     }
     let core =

@@ -1,12 +1,15 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Parser;
 use serde_json::{Map, Value, json};
 use tesla::{Bundle, DeviceChoice, Predictor};
-use tesla_data::arrow::array::{Array, AsArray, RecordBatch};
-use tesla_data::arrow::datatypes::{DataType, Float64Type, Schema};
+use tesla_data::ColumnKind;
+use tesla_data::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use tesla_data::arrow::compute::cast;
+use tesla_data::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema, SchemaRef};
 use tesla_data::source::{Scanned, Source};
 
 use super::{open_device, open_rows, write_whole};
@@ -29,7 +32,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let source = open_rows(&args.data, &bundle)?;
+    let (source, _) = open_rows(&args.data, &bundle)?;
     let predictor = bundle.predictor(&open_device(args.device)?)?;
     let ends = |path: &Path, end: &str| path.extension().is_some_and(|e| e == end);
     let to_stdout = args.output == Path::new("-");
@@ -57,7 +60,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 /// Predicts batch by batch: memory does not grow with the file.
 fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Result<()> {
     let mut first = 0;
-    for batch in source.scan(&source.raw_schema()?)? {
+    for batch in source.scan(&schema(source, predictor)?)? {
         let Scanned {
             rows: batch,
             mut bad,
@@ -73,6 +76,26 @@ fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Res
     out.finish()
 }
 
+/// All columns as they are, but numbers that the model needs where only the source knows how they
+/// are written.
+fn schema(source: &dyn Source, predictor: &Predictor) -> Result<SchemaRef> {
+    let bundle = predictor.bundle();
+    let decimal = &bundle.provenance.config["data"]["csv"]["decimal"];
+    let raw = source.raw_schema()?;
+    if decimal.as_str().is_none_or(|mark| mark == ".") {
+        return Ok(raw);
+    }
+    let is_number = |name: &str| {
+        let mut features = bundle.contract.features();
+        features.any(|rule| rule.name == name && rule.kind == ColumnKind::Numeric)
+    };
+    let fields = raw.fields().iter().map(|field| match is_number(field.name()) {
+        true => Arc::new(Field::new(field.name(), DataType::Float64, true)),
+        false => field.clone(),
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
 /// The columns that can be written, then the predictions.
 fn join(rows: &RecordBatch, predictions: &RecordBatch) -> Result<RecordBatch> {
     let schema = rows.schema();
@@ -80,12 +103,25 @@ fn join(rows: &RecordBatch, predictions: &RecordBatch) -> Result<RecordBatch> {
         std::iter::zip(schema.fields(), rows.columns())
             .filter(|(field, _)| *field.data_type() != DataType::LargeBinary)
             .filter(|(field, _)| predictions.column_by_name(field.name()).is_none())
-            .map(|(field, column)| (field.clone(), column.clone()))
+            .map(|(field, column)| plain(field, column))
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
             .unzip();
     fields.extend(predictions.schema().fields().iter().cloned());
     columns.extend(predictions.columns().iter().cloned());
     let schema = Schema::new(fields);
     Ok(RecordBatch::try_new(schema.into(), columns)?)
+}
+
+/// A column as the two types that are written: numbers, and texts for everything else.
+fn plain(field: &FieldRef, column: &ArrayRef) -> Result<(FieldRef, ArrayRef)> {
+    let kind = match field.data_type() {
+        DataType::Float64 | DataType::Utf8 => return Ok((field.clone(), column.clone())),
+        kind if kind.is_numeric() => DataType::Float64,
+        _ => DataType::Utf8,
+    };
+    let column = cast(column, &kind)?;
+    Ok((Arc::new(Field::new(field.name(), kind, true)), column))
 }
 
 /// A format that rows are written in.

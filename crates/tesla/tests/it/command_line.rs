@@ -130,3 +130,62 @@ fn profile_shows_the_columns_as_text_json_and_a_page() {
     let page = std::fs::read_to_string(folder.path().join("iris.html")).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("petal_length"), "{page}");
 }
+
+/// Train, then evaluate and predict on the same source: what was read once is read again.
+#[test]
+fn what_trains_also_predicts() {
+    let rows = |f: &dyn Fn(i32) -> String| (0..200).map(f).collect::<String>();
+    let cases = [
+        // Classes and categories written as numbers.
+        (
+            "labels.csv",
+            format!("x,g,y\n{}", rows(&|i| format!("{i},{}.0,{}.0\n", i % 3, i32::from(i > 90)))),
+            "",
+            "[columns.g]\nkind = \"category\"\n",
+        ),
+        // Numbers with a decimal comma.
+        (
+            "comma.csv",
+            format!(
+                "a;b;y\n{}",
+                rows(&|i| format!("{i},5;{};{}\n", i % 7, ["n", "j"][usize::from(i > 90)]))
+            ),
+            "csv = { decimal = \",\" }\n",
+            "",
+        ),
+        // A column that cannot be read, and is not wanted.
+        (
+            "tags.jsonl",
+            rows(&|i| {
+                format!(
+                    "{{\"x\": {i}, \"tags\": [{i}], \"y\": \"{}\"}}\n",
+                    ["a", "b"][usize::from(i > 90)]
+                )
+            }),
+            "drop = [\"tags\"]\n",
+            "",
+        ),
+    ];
+    for (name, text, data, columns) in cases {
+        let folder = folder();
+        let at = folder.path();
+        std::fs::write(at.join(name), text).unwrap();
+        let config = format!(
+            "[data]\nsource = \"{name}\"\ntarget = \"y\"\n{data}[model]\nkind = \"logistic\"\n{columns}"
+        );
+        std::fs::write(at.join("t.toml"), config).unwrap();
+        succeeds(at, &["train", "t.toml", "--device", "flex", "--out", "run", "-q"]);
+        if name.ends_with(".jsonl") {
+            // Predicting writes all columns, so this one would have to be read.
+            continue;
+        }
+        let report =
+            succeeds(at, &["evaluate", "run/model.tesla", name, "--device", "flex", "--json"]);
+        let report: Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(report["rows"], 200, "{name}");
+        let predicted = succeeds(at, &["predict", "run/model.tesla", name, "--device", "flex"]);
+        assert_eq!(predicted.lines().count(), 201, "{name}");
+        let right = report["metrics"]["accuracy"].as_f64().unwrap();
+        assert!(right > 0.95, "{name}: {right}");
+    }
+}

@@ -102,11 +102,11 @@ impl JsonSource {
 
 /// Whether text that starts so is one value a line; `None` when the first value is cut off.
 fn is_lines(start: &[u8]) -> Option<bool> {
+    let start = start.trim_ascii_start();
     let mut values = serde_json::Deserializer::from_slice(start).into_iter::<IgnoredAny>();
     let line = |rest: &[u8]| rest.iter().position(|b| *b == b'\n');
     match values.next()? {
         Ok(_) => {
-            let start = start.trim_ascii_start();
             let end = values.byte_offset().min(start.len());
             let is_one_line = line(start).is_none_or(|at| at + 1 >= end);
             let rest = &start[line(start).map_or(start.len(), |at| at + 1)..];
