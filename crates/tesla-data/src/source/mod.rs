@@ -83,6 +83,9 @@ impl From<RecordBatch> for Scanned {
 /// Rows per batch while streaming.
 pub(crate) const BATCH_ROWS: usize = 8192;
 
+/// Bytes per batch, about, where rows may be large: Arrow's texts end at 2 GiB.
+pub(crate) const BATCH_BYTES: usize = 32 << 20;
+
 /// The key of an image column's Arrow field metadata. Its value is `encoded` for the bytes of
 /// PNG, JPEG and other image files, or `HEIGHTxWIDTHxCHANNELS` for raw 8-bit pixels.
 pub const IMAGE_KEY: &str = "tesla.image";

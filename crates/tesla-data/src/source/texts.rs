@@ -51,7 +51,13 @@ impl Source for TextFolder {
     }
 }
 
+/// The largest text, in bytes: a batch of such texts still fits Arrow's 2 GiB.
+const MAX_TEXT: usize = 7 << 20;
+
 fn check(bytes: &[u8]) -> Result<(), String> {
+    if bytes.len() > MAX_TEXT {
+        return Err(format!("the text has {} bytes: expected at most {MAX_TEXT}", bytes.len()));
+    }
     match std::str::from_utf8(bytes) {
         Ok(_) => Ok(()),
         Err(e) => Err(format!("the text is not UTF-8 from byte {}", e.valid_up_to() + 1)),

@@ -13,7 +13,7 @@ use super::rows::{Cell, Rows, fingerprint};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::DataConfig;
 use crate::source::secret::scrub;
-use crate::source::{BATCH_ROWS, Batches, Scanned, Source, require};
+use crate::source::{BATCH_BYTES, BATCH_ROWS, Batches, Scanned, Source, require};
 use crate::{Error, Result};
 
 /// A table or a query of a PostgreSQL database, in a transaction that can only read.
@@ -42,8 +42,6 @@ enum Kind {
     Other(String),
 }
 
-/// Bytes of one batch that are aimed at: rows may be wide.
-const BATCH_BYTES: usize = 32 << 20;
 const CONNECT_SECONDS: u64 = 10;
 
 impl PostgresSource {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use self::document::Document;
 pub(crate) use self::rows::{rows_to_batch, value_of};
-use super::{BATCH_ROWS, Batches, Input, Scanned, Seen, Source, text};
+use super::{BATCH_BYTES, BATCH_ROWS, Batches, Input, Scanned, Seen, Source, text};
 use crate::arrow::datatypes::{Field, Schema, SchemaRef};
 use crate::config::JsonConfig;
 use crate::{BadRow, Error, Place, Result};
@@ -188,7 +188,8 @@ impl JsonSource {
     ) -> Result<Option<Scanned>> {
         let mut good = Vec::new();
         let mut bad = Vec::new();
-        while good.len() < BATCH_ROWS && bad.len() < BATCH_ROWS {
+        let mut bytes = 0;
+        while good.len() < BATCH_ROWS && bad.len() < BATCH_ROWS && bytes < BATCH_BYTES {
             let Some(row) = rows.next() else {
                 break;
             };
@@ -202,6 +203,8 @@ impl JsonSource {
                         (Some(column.to_string()), Some(value.to_string()), reason)
                     }
                     None => {
+                        let text = |value: &Value| value.as_str().map_or(8, str::len);
+                        bytes += row.values().map(text).sum::<usize>();
                         good.push(row);
                         continue;
                     }
