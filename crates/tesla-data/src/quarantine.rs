@@ -33,7 +33,8 @@ pub enum OnBad {
     Quarantine,
     /// It ends the run.
     Fail,
-    /// A feature's value at fault becomes missing; a row that is bad as a whole is set apart.
+    /// A feature's value that breaks the contract becomes missing; a row that its source cannot read
+    /// is set apart.
     Null,
 }
 
