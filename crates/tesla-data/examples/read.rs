@@ -6,6 +6,10 @@ use std::time::Instant;
 
 use tesla_data::{DataConfig, source};
 
+/// As in the program `tesla`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> tesla_data::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "-".into());
     let start = Instant::now();

@@ -193,7 +193,12 @@ pub fn open_all(paths: &Paths, base: &Path, data: &DataConfig) -> Result<Box<dyn
 /// When it does not exist, is empty, or is nothing TESLA reads.
 pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     if let Some(files) = several::expand(source, base)? {
-        let open = |file: &PathBuf| open_data(&file.to_string_lossy(), Path::new(""), data);
+        // What one file keeps in memory between two looks, all of them share.
+        let each = DataConfig {
+            memory: data.memory / files.len().max(1),
+            ..data.clone()
+        };
+        let open = |file: &PathBuf| open_data(&file.to_string_lossy(), Path::new(""), &each);
         let mut sources = files.iter().map(open).collect::<Result<Vec<_>>>()?;
         return Ok(match sources.len() {
             1 => sources.remove(0),
@@ -286,9 +291,13 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
         Some(Format::Json) => Box::new(JsonSource::open(input, data.json.clone())?),
         None if data.images.column.is_none() => match image_list::detect(&input, data)? {
             Some(list) => Box::new(list),
-            None => Box::new(CsvSource::open(input, data.csv.clone())?),
+            None => {
+                Box::new(CsvSource::open(input, data.csv.clone())?.with_memory(data.memory_bytes()))
+            }
         },
-        Some(Format::Csv) | None => Box::new(CsvSource::open(input, data.csv.clone())?),
+        Some(Format::Csv) | None => {
+            Box::new(CsvSource::open(input, data.csv.clone())?.with_memory(data.memory_bytes()))
+        }
     };
     Ok(source)
 }

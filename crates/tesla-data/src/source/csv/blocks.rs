@@ -13,6 +13,9 @@ pub(super) struct Block {
     pub(super) records: Vec<Record>,
     /// The number of the first record among all of the file.
     pub(super) first: usize,
+    /// The number of the line that the text starts with, counted from 1.
+    line: u64,
+    newline: u8,
 }
 
 /// One record of a block.
@@ -21,8 +24,17 @@ pub(super) struct Record {
     pub(super) start: usize,
     /// Before the line end.
     pub(super) end: usize,
-    /// Counted from 1.
-    pub(super) line: u64,
+}
+
+impl Block {
+    /// The line that the text has at `start`. Counted when asked for: only messages need lines.
+    pub(super) fn line(&self, start: usize) -> u64 {
+        self.line + lines(self.newline, &self.text[..start])
+    }
+}
+
+fn lines(newline: u8, text: &[u8]) -> u64 {
+    memchr_iter(newline, text).count() as u64
 }
 
 /// A file in blocks. Comments and blank lines are left out.
@@ -32,6 +44,7 @@ pub(super) struct Blocks {
     name: String,
     /// The start of a record that the last block did not hold to its end.
     rest: Vec<u8>,
+    /// The number of the line that the next block starts with.
     line: u64,
     records: usize,
     skip: bool,
@@ -92,6 +105,8 @@ impl Blocks {
             if done == text.len() && ended && records.is_empty() {
                 return Ok(None);
             }
+            let line = self.line;
+            self.line += lines(self.syntax.newline, &text[..done]);
             if ended && last == End::InQuotes {
                 return Err(self.too_long("a quote opens here and never closes"));
             }
@@ -106,6 +121,8 @@ impl Blocks {
                     text,
                     records,
                     first,
+                    line,
+                    newline: self.syntax.newline,
                 }));
             }
             text.drain(..done);
@@ -115,31 +132,16 @@ impl Blocks {
         }
     }
 
-    fn record(&mut self, text: &[u8], start: usize, end: usize, records: &mut Vec<Record>) {
-        let line = self.line;
-        let whole = &text[start..end];
-        let mut length = whole.len();
-        if whole.last() == Some(&self.syntax.newline) {
-            length -= 1;
-            self.line += 1;
-            if length > 0 && whole[length - 1] == b'\r' {
-                length -= 1;
+    fn record(&mut self, text: &[u8], start: usize, mut end: usize, records: &mut Vec<Record>) {
+        if text[start..end].last() == Some(&self.syntax.newline) {
+            end -= 1;
+            if end > start && text[end - 1] == b'\r' {
+                end -= 1;
             }
         }
-        if !self.syntax.is_row(&whole[..length]) {
-            return;
+        if self.syntax.is_row(&text[start..end]) && !std::mem::take(&mut self.skip) {
+            records.push(Record { start, end });
         }
-        if self.syntax.quote.is_some() {
-            self.line += memchr_iter(self.syntax.newline, &whole[..length]).count() as u64;
-        }
-        if std::mem::take(&mut self.skip) {
-            return;
-        }
-        records.push(Record {
-            start,
-            end: start + length,
-            line,
-        });
     }
 
     fn too_long(&self, what: &str) -> Error {

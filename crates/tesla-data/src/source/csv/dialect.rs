@@ -32,7 +32,7 @@ impl Dialect {
     ) -> Result<Self> {
         let quote = match config.quote.as_bytes() {
             [] => None,
-            [quote] if quote.is_ascii() => Some(*quote),
+            [quote] if quote.is_ascii() && *quote != 0 => Some(*quote),
             _ => {
                 let message = format!(
                     "`quote` is `{}`: expected one ASCII character, or `\"\"` for none",
@@ -88,15 +88,15 @@ impl Dialect {
         })
     }
 
-    /// Divides a record into its fields.
+    /// Puts the fields of the record that ends `text` and starts at `start` behind those of `fields`.
     #[inline]
-    pub(super) fn split(&self, record: &[u8], fields: &mut Fields) {
+    pub(super) fn split(&self, text: &[u8], start: usize, fields: &mut Fields) {
         let quote = self.syntax.quote;
-        let has_quotes = quote.is_some_and(|quote| memchr::memchr(quote, record).is_some());
-        self.syntax.split(record, has_quotes, fields);
+        let has_quotes = quote.is_some_and(|quote| memchr::memchr(quote, &text[start..]).is_some());
+        self.syntax.split(text, start, has_quotes, fields);
     }
 
-    /// A field as a number.
+    /// A field that is not missing as a number.
     #[inline]
     pub(super) fn number(&self, field: &[u8]) -> Option<f64> {
         match self.decimal {
@@ -108,7 +108,7 @@ impl Dialect {
 
 fn ascii(key: &str, c: char) -> Result<u8> {
     match u8::try_from(c) {
-        Ok(byte) if byte.is_ascii() && !matches!(byte, b'\n' | b'\r') => Ok(byte),
+        Ok(byte) if byte.is_ascii() && !matches!(byte, 0 | b'\n' | b'\r') => Ok(byte),
         _ => {
             let message =
                 format!("`{key}` is `{}`: expected one ASCII character", c.escape_default());
@@ -173,12 +173,13 @@ fn agreement(syntax: Syntax, start: &[u8], is_whole: bool) -> (usize, usize) {
         if !syntax.is_row(record) {
             continue;
         }
-        syntax.split(record, true, &mut fields);
+        fields.clear();
+        syntax.split(record, 0, true, &mut fields);
         if lines == 0 {
-            expected = fields.list.len();
+            expected = fields.len();
         }
         lines += 1;
-        agree += usize::from(expected > 1 && fields.list.len() == expected);
+        agree += usize::from(expected > 1 && fields.len() == expected);
     }
     (agree, lines)
 }

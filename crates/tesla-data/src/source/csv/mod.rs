@@ -2,19 +2,23 @@
 
 mod blocks;
 mod dialect;
-mod infer;
+mod parse;
 mod record;
-mod scan;
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::blocks::{Blocks, Mapped};
 use self::dialect::Dialect;
+use self::parse::Plan;
 use self::record::Fields;
-use super::{Batches, Input, Source, text};
+use super::{Batches, Input, Scanned, Seen, Source, text};
+use crate::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, StringArray};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::CsvConfig;
+use crate::frame::downcast;
+use crate::table::MEMORY;
 use crate::{Error, Place, Result};
 
 /// A CSV file, or anything separated by one character or by runs of blanks.
@@ -23,11 +27,19 @@ use crate::{Error, Place, Result};
 /// A column is a number (`Float64`) when every value that is not missing is one, or when at least
 /// 99 % of them are and these are at least 100: the others are then bad rows, named with their
 /// line. Any other column is text (`Utf8`).
+///
+/// That first look reads the columns as the first rows suggest, and keeps the rows as far as memory
+/// allows: where the suggestion holds, which is nearly always, the file is read only once.
 pub struct CsvSource {
     input: Input,
     config: CsvConfig,
     dialect: Dialect,
     names: Vec<String>,
+    memory: usize,
+    /// The columns, once all rows were looked at.
+    schema: OnceLock<SchemaRef>,
+    /// The rows that were read on that occasion, for the scan that comes first.
+    kept: Mutex<Option<Vec<Scanned>>>,
 }
 
 impl CsvSource {
@@ -57,9 +69,17 @@ impl CsvSource {
             config,
             dialect,
             names: Vec::new(),
+            memory: MEMORY,
+            schema: OnceLock::new(),
+            kept: Mutex::new(None),
         };
         source.names = source.read_names()?;
         Ok(source)
+    }
+
+    /// The most bytes of rows that are kept between looking at them and scanning them.
+    pub(super) fn with_memory(self, memory: usize) -> Self {
+        Self { memory, ..self }
     }
 
     fn read_names(&self) -> Result<Vec<String>> {
@@ -72,8 +92,8 @@ impl CsvSource {
         };
         let first = &block.text[block.records[0].start..block.records[0].end];
         let mut fields = Fields::default();
-        self.dialect.split(first, &mut fields);
-        let count = fields.list.len();
+        self.dialect.split(first, 0, &mut fields);
+        let count = fields.len();
         let names: Vec<String> = match (self.config.header, self.config.names.as_slice()) {
             (true, _) => std::iter::zip(1.., fields.iter(first))
                 .map(|(i, name)| match std::str::from_utf8(name) {
@@ -116,6 +136,121 @@ impl CsvSource {
         Ok(Blocks::new(reader, self.dialect.syntax, self.name().into(), line))
     }
 
+    fn schema_of(&self, kind: impl Fn(usize) -> DataType) -> SchemaRef {
+        let fields = self.names.iter().enumerate();
+        let fields = fields.map(|(i, name)| Field::new(name, kind(i), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    fn plan(&self, schema: &SchemaRef) -> Result<Plan<'_>> {
+        let fields = schema.fields().iter();
+        let columns = fields.map(|field| {
+            let at = self.names.iter().position(|name| name == field.name());
+            at.ok_or_else(|| Error::MissingColumn {
+                column: field.name().clone(),
+                place: format!("`{}`", self.name()),
+                valid: self.names.clone(),
+            })
+        });
+        Ok(Plan {
+            name: self.name(),
+            names: &self.names,
+            dialect: &self.dialect,
+            schema: schema.clone(),
+            columns: columns.collect::<Result<_>>()?,
+        })
+    }
+
+    /// Looks at all rows to settle the columns' types, and keeps the rows for the first scan.
+    fn look(&self) -> Result<SchemaRef> {
+        let plan = self.plan(&self.suggested()?)?;
+        let keep = AtomicBool::new(true);
+        let blocks = Mapped::new(self.rows()?, |block| -> Result<_> {
+            let mut seen = vec![Seen::default(); self.names.len()];
+            let rows = plan.read(&block, Some(&mut seen))?;
+            Ok((seen, keep.load(Ordering::Relaxed).then_some(rows)))
+        });
+        let mut total = vec![Seen::default(); self.names.len()];
+        let mut kept = Vec::new();
+        let mut bytes = 0;
+        for block in blocks {
+            let (seen, rows) = block??;
+            for (total, seen) in std::iter::zip(&mut total, seen) {
+                total.present += seen.present;
+                total.numbers += seen.numbers;
+            }
+            let rows = rows.unwrap_or_default();
+            bytes += rows.iter().map(|r| r.rows.get_array_memory_size()).sum::<usize>();
+            kept.extend(rows);
+            if bytes > self.memory {
+                keep.store(false, Ordering::Relaxed);
+                kept = Vec::new();
+            }
+        }
+        if keep.into_inner() {
+            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+        }
+        Ok(self.schema_of(|column| total[column].data_type()))
+    }
+
+    /// The columns as the first rows have them.
+    fn suggested(&self) -> Result<SchemaRef> {
+        const ROWS: usize = 1000;
+        let mut seen = vec![Seen::default(); self.names.len()];
+        if let Some(mut block) = self.rows()?.read()? {
+            block.records.truncate(ROWS);
+            self.plan(&self.raw_schema()?)?.read(&block, Some(&mut seen))?;
+        }
+        Ok(self.schema_of(|column| seen[column].data_type()))
+    }
+
+    /// Rows that were read as suggested, as `plan` wants them; `None` where the file has to be read
+    /// again: for the text of what was taken for a number, and for rows that were set apart because
+    /// of a column that is not wanted or wanted as another type.
+    fn convert(&self, kept: Vec<Scanned>, plan: &Plan) -> Option<Vec<Scanned>> {
+        let convert = |Scanned { rows, bad }: Scanned| {
+            let read_as =
+                |name: &str| Some(rows.schema().field_with_name(name).ok()?.data_type().clone());
+            let wanted =
+                |name: &str| Some(plan.schema.field_with_name(name).ok()?.data_type().clone());
+            let still_bad = |column: &Option<String>| match column {
+                Some(name) => wanted(name).is_some() && wanted(name) == read_as(name),
+                None => true,
+            };
+            if !bad.iter().all(|bad| still_bad(&bad.column)) {
+                return None;
+            }
+            let columns = std::iter::zip(plan.schema.fields(), &plan.columns);
+            let columns = columns.map(|(field, at)| {
+                let column = rows.column(*at);
+                match (column.data_type(), field.data_type()) {
+                    (have, want) if have == want => Some(column.clone()),
+                    (DataType::Utf8, DataType::Float64) => self.to_numbers(column),
+                    _ => None,
+                }
+            });
+            let columns = columns.collect::<Option<Vec<_>>>()?;
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            let rows = RecordBatch::try_new_with_options(plan.schema.clone(), columns, &options);
+            Some(Scanned {
+                rows: rows.ok()?,
+                bad,
+            })
+        };
+        kept.into_iter().map(convert).collect()
+    }
+
+    /// Texts as numbers, when all of them are.
+    fn to_numbers(&self, texts: &ArrayRef) -> Option<ArrayRef> {
+        let texts = downcast::<StringArray>(texts).ok()?;
+        let number = |text: Option<&str>| match text {
+            Some(text) => self.dialect.number(text.as_bytes()).map(Some),
+            None => Some(None),
+        };
+        let numbers: Option<Float64Array> = texts.iter().map(number).collect::<Option<_>>();
+        Some(Arc::new(numbers?))
+    }
+
     /// The file from its first row on.
     fn rows(&self) -> Result<Blocks> {
         let mut blocks = self.blocks()?;
@@ -144,40 +279,24 @@ impl Source for CsvSource {
     }
 
     fn schema(&self) -> Result<SchemaRef> {
-        let seen = infer::infer(self.rows()?, &self.dialect, self.names.len())?;
-        let fields: Vec<Field> = std::iter::zip(&self.names, seen)
-            .map(|(name, seen)| Field::new(name, seen.data_type(), true))
-            .collect();
-        Ok(Arc::new(Schema::new(fields)))
+        if let Some(schema) = self.schema.get() {
+            return Ok(schema.clone());
+        }
+        let schema = self.look()?;
+        Ok(self.schema.get_or_init(|| schema).clone())
     }
 
     fn raw_schema(&self) -> Result<SchemaRef> {
-        let field = |name: &String| Field::new(name, DataType::Utf8, true);
-        let fields: Vec<Field> = self.names.iter().map(field).collect();
-        Ok(Arc::new(Schema::new(fields)))
+        Ok(self.schema_of(|_| DataType::Utf8))
     }
 
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
-        let columns = schema
-            .fields()
-            .iter()
-            .map(|field| {
-                let at = self.names.iter().position(|n| n == field.name());
-                at.ok_or_else(|| Error::MissingColumn {
-                    column: field.name().clone(),
-                    place: format!("`{}`", self.name()),
-                    valid: self.names.clone(),
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let plan = scan::Plan {
-            name: self.name(),
-            names: &self.names,
-            dialect: &self.dialect,
-            schema: schema.clone(),
-            columns,
-        };
-        let blocks = Mapped::new(self.rows()?, move |block| plan.read(&block));
+        let plan = self.plan(schema)?;
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(rows) = kept.and_then(|rows| self.convert(rows, &plan)) {
+            return Ok(Box::new(rows.into_iter().map(Ok)));
+        }
+        let blocks = Mapped::new(self.rows()?, move |block| plan.read(&block, None));
         Ok(Box::new(blocks.flat_map(|block| {
             let (batches, error) = match block.and_then(|batches| batches) {
                 Ok(batches) => (batches, None),
@@ -198,7 +317,7 @@ impl Source for CsvSource {
                     .get(places.len())
                     .and_then(|row| block.records.get(row.checked_sub(block.first)?))
                 {
-                    places.push(Place::line(self.name(), record.line));
+                    places.push(Place::line(self.name(), block.line(record.start)));
                 }
             }
             Some(places)
@@ -344,6 +463,63 @@ mod tests {
         text.extend((0..300).map(|_| "late,x\n"));
         let source = open(&text, CsvConfig::default()).unwrap();
         assert_eq!(source.schema().unwrap().field(0).data_type(), &DataType::Utf8);
+    }
+
+    #[test]
+    fn what_was_read_while_looking_is_what_a_second_reading_gives() {
+        // `a` starts without values and turns out a number; `b` has one text, `c` many.
+        let row = |i: usize| {
+            let a = if i < 2_000 {
+                String::new()
+            } else {
+                format!("{i}.5")
+            };
+            let b = if i == 5_000 {
+                "late".into()
+            } else {
+                i.to_string()
+            };
+            let c = if i < 9_000 {
+                i.to_string()
+            } else {
+                format!("c{i}")
+            };
+            format!("{a},{b},{c}\n")
+        };
+        let text: String = std::iter::once("a,b,c\n".to_string())
+            .chain((0..10_000).map(row))
+            .collect();
+        let number = |name| Field::new(name, DataType::Float64, true);
+        let texts = |name| Field::new(name, DataType::Utf8, true);
+        for (schema, bad) in [
+            (vec![number("a"), number("b"), texts("c")], 1),
+            (vec![number("a"), number("b")], 1),
+            (vec![number("a")], 0),
+            (vec![texts("b"), texts("a")], 0),
+        ] {
+            let schema: SchemaRef = Arc::new(Schema::new(schema));
+            let read = |looked: bool| {
+                let source = open(&text, CsvConfig::default()).unwrap();
+                if looked {
+                    source.schema().unwrap();
+                }
+                let all: Vec<Scanned> = source.scan(&schema).unwrap().map(Result::unwrap).collect();
+                let rows: Vec<&RecordBatch> = all.iter().map(|s| &s.rows).collect();
+                let rows = crate::arrow::compute::concat_batches(&schema, rows).unwrap();
+                (rows, all.iter().map(|s| s.bad.len()).sum::<usize>())
+            };
+            assert_eq!(read(true), read(false));
+            assert_eq!((read(true).0.num_rows(), read(true).1), (10_000 - bad, bad));
+        }
+    }
+
+    #[test]
+    fn a_number_can_mean_that_there_is_none() {
+        let config = CsvConfig {
+            missing: vec!["-999".into()],
+            ..Default::default()
+        };
+        assert_eq!(columns("a\n1\n-999\n", config), ["a number: 1 -"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use memchr::{memchr, memchr_iter, memchr2};
+use wide::u8x16;
 
 /// The characters that divide text into records and fields.
 ///
@@ -27,32 +28,70 @@ pub(super) enum End {
     InQuotes,
 }
 
-/// A field: a range of the record, or of the scratch text when quotes inside had to be undone.
+/// A field: a range of the text, or of the scratch text when quotes inside had to be undone. Small,
+/// because a block has a hundred thousand of them; a block is shorter than 2 GiB by far.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    pub(super) in_scratch: bool,
+struct Field {
+    start: u32,
+    end: u32,
 }
 
-/// The fields of one record; kept from record to record, so that nothing is allocated.
+impl Field {
+    const SCRATCH: u32 = 1 << 31;
+
+    #[inline]
+    fn new(start: usize, end: usize) -> Self {
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
+    }
+}
+
+/// The fields of some records, one record after the other; kept, so that nothing is allocated.
 #[derive(Default)]
 pub(super) struct Fields {
-    pub(super) list: Vec<Field>,
+    list: Vec<Field>,
     scratch: Vec<u8>,
 }
 
 impl Fields {
-    pub(super) fn get<'a>(&'a self, record: &'a [u8], at: usize) -> &'a [u8] {
-        let field = self.list[at];
-        match field.in_scratch {
-            true => &self.scratch[field.start..field.end],
-            false => &record[field.start..field.end],
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.scratch.clear();
+    }
+
+    /// Drops all fields but the first `count`.
+    pub(super) fn truncate(&mut self, count: usize) {
+        self.list.truncate(count);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    #[inline]
+    pub(super) fn get<'a>(&'a self, text: &'a [u8], at: usize) -> &'a [u8] {
+        let Field { start, end } = self.list[at];
+        match start & Field::SCRATCH {
+            0 => &text[start as usize..end as usize],
+            _ => &self.scratch[(start ^ Field::SCRATCH) as usize..end as usize],
         }
     }
 
-    pub(super) fn iter<'a>(&'a self, record: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-        (0..self.list.len()).map(|at| self.get(record, at))
+    /// Column `at` of records of `width` fields each.
+    #[inline]
+    pub(super) fn column<'a>(
+        &'a self,
+        text: &'a [u8],
+        at: usize,
+        width: usize,
+    ) -> impl Iterator<Item = &'a [u8]> {
+        (at..self.list.len()).step_by(width).map(|at| self.get(text, at))
+    }
+
+    pub(super) fn iter<'a>(&'a self, text: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.column(text, 0, 1)
     }
 }
 
@@ -97,36 +136,51 @@ impl Syntax {
         }
     }
 
-    /// Divides a record, given without its line end.
-    pub(super) fn split(&self, record: &[u8], has_quotes: bool, fields: &mut Fields) {
-        fields.list.clear();
-        fields.scratch.clear();
+    /// Divides the record that ends `record` and starts at `start` in it, without its line end, and
+    /// puts its fields behind those of `fields`.
+    #[inline]
+    pub(super) fn split(
+        &self,
+        record: &[u8],
+        mut start: usize,
+        has_quotes: bool,
+        fields: &mut Fields,
+    ) {
         match self.quote.filter(|_| has_quotes) {
-            None if self.delimiter == b' ' => self.split_runs(record, None, fields),
+            None if self.delimiter == b' ' => self.split_runs(record, start, None, fields),
             None => {
-                let mut start = 0;
-                for end in memchr_iter(self.delimiter, record) {
-                    fields.list.push(self.plain(record, start, end));
-                    start = end + 1;
+                let mut marks = Marks::new(record, start, self.delimiter, self.delimiter);
+                while let Some(at) = marks.next() {
+                    fields.list.push(self.plain(record, start, at));
+                    start = at + 1;
                 }
                 fields.list.push(self.plain(record, start, record.len()));
             }
-            Some(quote) if self.delimiter == b' ' => self.split_runs(record, Some(quote), fields),
+            Some(quote) if self.delimiter == b' ' => {
+                self.split_runs(record, start, Some(quote), fields);
+            }
             Some(quote) => {
-                let mut start = 0;
-                loop {
-                    let end = self.field(record, start, quote, fields);
-                    if end == record.len() {
-                        break;
+                let mut marks = Marks::new(record, start, self.delimiter, quote);
+                while let Some(at) = marks.next() {
+                    if record[at] == self.delimiter {
+                        fields.list.push(self.plain(record, start, at));
+                        start = at + 1;
+                    } else if self.only_blanks(&record[start..at]) {
+                        let end = self.field(record, start, quote, fields);
+                        if end == record.len() {
+                            return;
+                        }
+                        start = end + 1;
+                        marks.skip_to(start);
                     }
-                    start = end + 1;
                 }
+                fields.list.push(self.plain(record, start, record.len()));
             }
         }
     }
 
-    fn split_runs(&self, record: &[u8], quote: Option<u8>, fields: &mut Fields) {
-        let mut at = 0;
+    fn split_runs(&self, record: &[u8], start: usize, quote: Option<u8>, fields: &mut Fields) {
+        let mut at = start;
         loop {
             while at < record.len() && self.is_blank(record[at]) {
                 at += 1;
@@ -163,11 +217,7 @@ impl Syntax {
         let tail = self.plain(record, after, end);
         let inside = &record[first..closing];
         if tail.start == tail.end && memchr(quote, inside).is_none() {
-            fields.list.push(Field {
-                start: first,
-                end: closing,
-                in_scratch: false,
-            });
+            fields.list.push(Field::new(first, closing));
             return end;
         }
         let scratch = &mut fields.scratch;
@@ -181,12 +231,10 @@ impl Syntax {
             }
         }
         scratch.extend_from_slice(inside.get(from..).unwrap_or_default());
-        scratch.extend_from_slice(&record[tail.start..tail.end]);
-        fields.list.push(Field {
-            start: begin,
-            end: scratch.len(),
-            in_scratch: true,
-        });
+        scratch.extend_from_slice(&record[tail.start as usize..tail.end as usize]);
+        let mut field = Field::new(begin, scratch.len());
+        field.start |= Field::SCRATCH;
+        fields.list.push(field);
         end
     }
 
@@ -201,11 +249,7 @@ impl Syntax {
                 end -= 1;
             }
         }
-        Field {
-            start,
-            end,
-            in_scratch: false,
-        }
+        Field::new(start, end)
     }
 
     fn delimiter_from(&self, record: &[u8], from: usize) -> usize {
@@ -230,8 +274,68 @@ impl Syntax {
     }
 
     #[inline]
+    fn only_blanks(&self, text: &[u8]) -> bool {
+        text.is_empty() || (self.trim && text.iter().all(|byte| self.is_blank(*byte)))
+    }
+
+    #[inline]
     fn is_blank(&self, byte: u8) -> bool {
         byte == b' ' || (byte == b'\t' && self.delimiter != b'\t')
+    }
+}
+
+/// Where a text holds one of two bytes, sixteen compared at a time: the marks of a record stand ten
+/// bytes apart, too close for a search that starts anew at each.
+struct Marks<'a> {
+    text: &'a [u8],
+    either: [u8x16; 2],
+    /// Where the bytes start that `mask` tells of, one bit for each.
+    at: usize,
+    mask: u32,
+}
+
+impl<'a> Marks<'a> {
+    #[inline]
+    fn new(text: &'a [u8], start: usize, one: u8, other: u8) -> Self {
+        let either = [u8x16::splat(one), u8x16::splat(other)];
+        let mut marks = Self {
+            text,
+            either,
+            at: start,
+            mask: 0,
+        };
+        marks.skip_to(start);
+        marks
+    }
+
+    #[inline]
+    fn skip_to(&mut self, at: usize) {
+        self.at = at;
+        let bytes = match self.text.get(at..at + 16) {
+            Some(bytes) => u8x16::from(<[u8; 16]>::try_from(bytes).unwrap_or_default()),
+            None => {
+                // Zeros behind the end: neither a delimiter nor a quote.
+                let mut last = [0; 16];
+                let rest = self.text.get(at..).unwrap_or_default();
+                last[..rest.len()].copy_from_slice(rest);
+                u8x16::from(last)
+            }
+        };
+        let [one, other] = self.either;
+        self.mask = (bytes.simd_eq(one) | bytes.simd_eq(other)).to_bitmask();
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.mask == 0 {
+            if self.at + 16 >= self.text.len() {
+                return None;
+            }
+            self.skip_to(self.at + 16);
+        }
+        let at = self.at + self.mask.trailing_zeros() as usize;
+        self.mask &= self.mask - 1;
+        Some(at)
     }
 }
 
@@ -262,7 +366,7 @@ mod tests {
 
     fn split(syntax: Syntax, record: &str) -> Vec<String> {
         let mut fields = Fields::default();
-        syntax.split(record.as_bytes(), record.contains('"'), &mut fields);
+        syntax.split(record.as_bytes(), 0, record.contains('"'), &mut fields);
         let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
         fields.iter(record.as_bytes()).map(text).collect()
     }

@@ -84,7 +84,9 @@ impl HttpSource {
         };
         let rows: Box<dyn Source> = match format {
             Format::Json => Box::new(JsonSource::open(input, names)?),
-            Format::Csv => Box::new(CsvSource::open(input, data.csv.clone())?),
+            Format::Csv => {
+                Box::new(CsvSource::open(input, data.csv.clone())?.with_memory(data.memory_bytes()))
+            }
         };
         Ok(Self { rows, _file: file })
     }
