@@ -34,7 +34,7 @@ impl Dataset {
         }
         let open = |paths: &Paths| source::open_all(paths, base, config);
         let read = |source: Box<dyn Source>, schema: Schema| {
-            Frame::read(source, &Arc::new(schema), config.memory_bytes())
+            Frame::read(source, &Arc::new(schema), config.memory_bytes(), config.on_bad)
         };
         let source = open(&config.source)?;
         let schema = without_dropped(&*source, &config.drop)?;

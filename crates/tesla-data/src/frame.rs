@@ -1,13 +1,13 @@
 //! The rows of a source as Arrow batches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::arrow::array::{Array, ArrayRef, RecordBatch, StringArray, UInt32Array};
+use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
 use crate::arrow::compute::{cast, filter_record_batch, take_record_batch};
-use crate::arrow::datatypes::{DataType, SchemaRef};
+use crate::arrow::datatypes::{DataType, Schema, SchemaRef};
 
-use crate::contract::{Breach, Contract, Need};
+use crate::contract::{Breach, Contract, Need, number};
 use crate::quarantine::{BadPolicy, BadRow, OnBad};
 use crate::source::Source;
 use crate::table::{MEMORY, Table};
@@ -19,6 +19,8 @@ pub struct Frame {
     table: Table,
     /// The rows that were set apart, in the source's order.
     bad: Vec<BadRow>,
+    /// The rows that were kept without a value, in the source's order.
+    nulled: Vec<BadRow>,
     source: Arc<dyn Source>,
     memory: usize,
 }
@@ -28,31 +30,44 @@ const MOST_BAD: usize = 100_000;
 
 impl Frame {
     /// Reads all rows of `source` with the columns of `schema`; what exceeds `memory` bytes goes to
-    /// a temporary file. Rows that cannot be read are set apart in [`Frame::bad`].
+    /// a temporary file. Rows that cannot be read are set apart in [`Frame::bad`]; with
+    /// [`OnBad::Null`] a text among numbers becomes missing instead, and its row is listed in
+    /// [`Frame::nulled`].
     ///
     /// # Errors
     /// When the source fails, or when it has no row at all.
-    pub fn read(source: Box<dyn Source>, schema: &SchemaRef, memory: usize) -> Result<Self> {
-        let mut bad = Vec::new();
-        let mut kept = 0;
-        let name = source.name().to_string();
-        let batches = source.scan(schema)?.map(|scanned| {
-            let scanned = scanned?;
-            kept += scanned.rows.num_rows();
-            bad.extend(scanned.bad);
-            // Nobody reads so many reasons, and memory must not grow with them.
-            if bad.len() > MOST_BAD && bad.len() > kept {
-                return Err(BadPolicy::default().refuse(&name, &bad, kept));
-            }
-            Ok(scanned.rows)
-        });
-        let table = Table::collect(schema.clone(), batches, memory)?;
+    pub fn read(
+        source: Box<dyn Source>,
+        schema: &SchemaRef,
+        memory: usize,
+        on_bad: OnBad,
+    ) -> Result<Self> {
+        let (mut table, mut bad) = collect(&*source, schema, schema, memory)?;
         if table.is_empty() && bad.is_empty() {
             return Err(Error::source(source.name(), "has no rows: expected at least one"));
+        }
+        let mut nulled = Vec::new();
+        let at_fault: BTreeSet<&str> = bad.iter().filter_map(|b| b.column.as_deref()).collect();
+        if on_bad == OnBad::Null && !at_fault.is_empty() {
+            // Rare enough to read again, with the columns at fault as texts.
+            let as_text = schema.fields().iter().map(|field| {
+                let is_text = at_fault.contains(field.name().as_str())
+                    && field.data_type() == &DataType::Float64;
+                match is_text {
+                    true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+                    false => field.clone(),
+                }
+            });
+            let as_text = Arc::new(Schema::new(as_text.collect::<Vec<_>>()));
+            let (read, still_bad) = collect(&*source, &as_text, schema, memory)?;
+            let is_bad = |number| still_bad.binary_search_by_key(&number, |b| b.number).is_ok();
+            nulled = bad.iter().filter(|bad| !is_bad(bad.number)).cloned().collect();
+            (table, bad) = (read, still_bad);
         }
         Ok(Self {
             table,
             bad,
+            nulled,
             source: source.into(),
             memory,
         })
@@ -64,7 +79,7 @@ impl Frame {
     /// When the columns cannot be inferred or a row cannot be read.
     pub fn read_all(source: Box<dyn Source>) -> Result<Self> {
         let schema = source.schema()?;
-        Self::read(source, &schema, MEMORY)
+        Self::read(source, &schema, MEMORY, OnBad::Quarantine)
     }
 
     /// The rows that keep the contract, in its columns and types; the others are set apart, or
@@ -76,7 +91,9 @@ impl Frame {
         let empty = RecordBatch::new_empty(self.schema().clone());
         let schema = contract.examine(&empty, Need::Target)?.0.schema();
         let mut start = 0;
+        // The first breach of each row that is set apart, and of each that loses values only.
         let mut first: BTreeMap<usize, Breach> = BTreeMap::new();
+        let mut loses: BTreeMap<usize, Breach> = BTreeMap::new();
         let batches = self.batches()?.map(|batch| {
             let (rows, breaches) = contract.examine(&batch?, Need::Target)?;
             let mut keep = vec![true; rows.num_rows()];
@@ -84,6 +101,8 @@ impl Frame {
                 if breach.is_target || policy.on_bad != OnBad::Null {
                     keep[breach.row] = false;
                     first.entry(start + breach.row).or_insert(breach);
+                } else {
+                    loses.entry(start + breach.row).or_insert(breach);
                 }
             }
             start += rows.num_rows();
@@ -95,24 +114,37 @@ impl Frame {
         let mut settled = Self {
             table: Table::collect(schema, batches, self.memory)?,
             bad: self.bad.clone(),
+            nulled: self.nulled.clone(),
             source: self.source.clone(),
             memory: self.memory,
         };
-        if !first.is_empty() {
-            let numbers: Vec<usize> = first.keys().map(|row| self.number(*row)).collect();
-            let places = self.source.places(&numbers);
-            let breaches = std::iter::zip(first.into_values(), std::iter::zip(numbers, places));
-            settled.bad.extend(breaches.map(|(breach, (number, place))| BadRow {
+        loses.retain(|row, _| !first.contains_key(row));
+        for (list, breaches) in [(&mut settled.bad, first), (&mut settled.nulled, loses)] {
+            if !breaches.is_empty() {
+                list.extend(self.bad_rows(breaches));
+                list.sort_by_key(|bad| bad.number);
+                list.dedup_by_key(|bad| bad.number);
+            }
+        }
+        let is_bad = |number| settled.bad.binary_search_by_key(&number, |b| b.number).is_ok();
+        settled.nulled.retain(|row| !is_bad(row.number));
+        policy.check(self.name(), &settled.bad, settled.len())?;
+        Ok(settled)
+    }
+
+    /// Breaches by row, with their places.
+    fn bad_rows(&self, breaches: BTreeMap<usize, Breach>) -> Vec<BadRow> {
+        let numbers: Vec<usize> = breaches.keys().map(|row| self.number(*row)).collect();
+        let places = self.source.places(&numbers);
+        std::iter::zip(breaches.into_values(), std::iter::zip(numbers, places))
+            .map(|(breach, (number, place))| BadRow {
                 place,
                 number,
                 column: Some(breach.column),
                 value: breach.value,
                 reason: breach.reason,
-            }));
-            settled.bad.sort_by_key(|bad| bad.number);
-        }
-        policy.check(self.name(), &settled.bad, settled.len())?;
-        Ok(settled)
+            })
+            .collect()
     }
 
     /// All rows.
@@ -178,6 +210,12 @@ impl Frame {
         &self.bad
     }
 
+    /// The rows that were kept without a value that could not be read or broke the contract
+    /// ([`OnBad::Null`]), each with the first such value, in the source's order.
+    pub fn nulled(&self) -> &[BadRow] {
+        &self.nulled
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.table.len()
@@ -219,6 +257,47 @@ impl Frame {
     pub fn fingerprint(&self) -> Result<String> {
         self.source.fingerprint()
     }
+}
+
+/// All rows of a source and those that cannot be read: scanned as `schema` says, kept as `wanted`
+/// says. Where that makes numbers of texts, a text that is none becomes missing.
+fn collect(
+    source: &dyn Source,
+    schema: &SchemaRef,
+    wanted: &SchemaRef,
+    memory: usize,
+) -> Result<(Table, Vec<BadRow>)> {
+    let mut bad = Vec::new();
+    let mut kept = 0;
+    let batches = source.scan(schema)?.map(|scanned| {
+        let scanned = scanned?;
+        kept += scanned.rows.num_rows();
+        bad.extend(scanned.bad);
+        // Nobody reads so many reasons, and memory must not grow with them.
+        if bad.len() > MOST_BAD && bad.len() > kept {
+            return Err(BadPolicy::default().refuse(source.name(), &bad, kept));
+        }
+        as_wanted(scanned.rows, wanted)
+    });
+    let table = Table::collect(wanted.clone(), batches, memory)?;
+    Ok((table, bad))
+}
+
+fn as_wanted(rows: RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
+    if rows.schema_ref() == wanted {
+        return Ok(rows);
+    }
+    let columns = std::iter::zip(rows.columns(), wanted.fields());
+    let columns = columns.map(|(column, field)| -> Result<ArrayRef> {
+        if column.data_type() == field.data_type() {
+            return Ok(column.clone());
+        }
+        let texts = downcast::<StringArray>(column)?.iter();
+        let numbers = texts.map(|text| number(text?.trim().as_bytes()));
+        Ok(Arc::new(numbers.collect::<Float64Array>()))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    Ok(RecordBatch::try_new(wanted.clone(), columns)?)
 }
 
 /// Some rows of a frame, in its order.
@@ -291,7 +370,7 @@ pub(crate) fn as_strings(array: &ArrayRef) -> Result<StringArray> {
         DataType::Utf8 => array.clone(),
         DataType::Float64 | DataType::Float32 | DataType::Float16 => {
             let numbers = cast(array, &DataType::Float64)?;
-            let numbers = downcast::<crate::arrow::array::Float64Array>(&numbers)?;
+            let numbers = downcast::<Float64Array>(&numbers)?;
             return Ok(numbers
                 .iter()
                 .map(|v| v.filter(|v| !v.is_nan()).map(|v| v.to_string()))
@@ -346,6 +425,29 @@ mod tests {
         assert_eq!((frame.row_of(1), frame.row_of(3)), (None, None));
         let lines: Vec<_> = frame.bad().iter().map(|b| b.place.line).collect();
         assert_eq!(lines, [Some(3), Some(5)]);
+    }
+
+    #[test]
+    fn a_value_can_be_lost_instead_of_its_row() {
+        let mut text = String::from("x,y\n");
+        (0..200).for_each(|i| text.push_str(&format!("{i},{}\n", i % 2)));
+        text.push_str("oops,1\n7\n8,0\n");
+        let read = |on_bad| {
+            let input = Input::from_bytes("t.csv", text.as_bytes());
+            let source = CsvSource::open(input, CsvConfig::default()).unwrap();
+            let schema = source.schema().unwrap();
+            Frame::read(Box::new(source), &schema, MEMORY, on_bad).unwrap()
+        };
+        let strict = read(OnBad::Quarantine);
+        assert_eq!((strict.len(), strict.bad().len(), strict.nulled().len()), (201, 2, 0));
+        let lenient = read(OnBad::Null);
+        assert_eq!((lenient.len(), lenient.bad().len()), (202, 1));
+        let [nulled] = lenient.nulled() else {
+            panic!("{:?}", lenient.nulled())
+        };
+        assert_eq!((nulled.place.line, nulled.value.as_deref()), (Some(202), Some("oops")));
+        let rows = lenient.to_batch().unwrap();
+        assert!(rows.column(0).is_null(200) && rows.column(0).null_count() == 1);
     }
 
     #[test]

@@ -33,8 +33,9 @@ pub enum OnBad {
     Quarantine,
     /// It ends the run.
     Fail,
-    /// A feature's value that breaks the contract becomes missing; a row that its source cannot read
-    /// is set apart.
+    /// A feature's value that is no number where numbers are expected, or that breaks the contract
+    /// otherwise, becomes missing, and its row is listed in the run's `nulled.jsonl`. A row that
+    /// cannot be read at all, or whose target is at fault, is set apart.
     Null,
 }
 

@@ -22,6 +22,8 @@ pub enum Event {
         kept: usize,
         /// Rows that were set apart.
         quarantined: usize,
+        /// Rows among those kept that lost a value (`on_bad = "null"`).
+        nulled: usize,
     },
     /// Everything is ready.
     Started {

@@ -15,6 +15,8 @@ pub struct Trained {
     pub valid: Option<Report>,
     /// The rows that were set apart, source by source.
     pub bad: Vec<BadRow>,
+    /// The rows that were kept without a value, source by source (`on_bad = "null"`).
+    pub nulled: Vec<BadRow>,
     /// The loss of the very first step; `None` for a model that is solved exactly.
     pub first_loss: Option<f64>,
 }
@@ -49,9 +51,11 @@ pub fn train(
             read: frame.len() + frame.bad().len(),
             kept: frame.len(),
             quarantined: frame.bad().len(),
+            nulled: frame.nulled().len(),
         });
     }
     let bad: Vec<BadRow> = data.frames().flat_map(Frame::bad).cloned().collect();
+    let nulled: Vec<BadRow> = data.frames().flat_map(Frame::nulled).cloned().collect();
     let frame = &data.frame;
 
     // Which rows teach, which tune, which judge.
@@ -135,6 +139,7 @@ pub fn train(
         test,
         valid,
         bad,
+        nulled,
         first_loss: fitted.first_loss,
     })
 }

@@ -62,9 +62,16 @@ impl Progress {
                 read,
                 kept,
                 quarantined,
-            } if quarantined > 0 => self.print(&format!(
-                "`{source}`: {read} rows read = {kept} kept + {quarantined} quarantined"
-            )),
+                nulled,
+            } if quarantined + nulled > 0 => {
+                let mut line = format!(
+                    "`{source}`: {read} rows read = {kept} kept + {quarantined} quarantined"
+                );
+                if nulled > 0 {
+                    line += &format!("; {nulled} of those kept lost a value");
+                }
+                self.print(&line);
+            }
             Event::Started {
                 model,
                 parameters,

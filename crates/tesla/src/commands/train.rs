@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use serde_json::json;
 use tesla::{Config, Dataset, DeviceChoice, Event, ModelConfig, Observer};
-use tesla_data::hex_sha256;
+use tesla_data::{BadRow, hex_sha256};
 
 use super::{open_device, write_whole};
 use crate::progress::{Progress, Style};
@@ -77,23 +77,24 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let out = args.out.unwrap_or_else(|| Path::new("runs").join(name));
     let bytes = trained.bundle.to_bytes()?;
     let resolved = settings::to_toml(&config, &base, trained.bundle.model.clone())?;
-    let mut quarantine = Vec::new();
-    for bad in &trained.bad {
-        serde_json::to_writer(&mut quarantine, bad)?;
-        quarantine.push(b'\n');
-    }
+    let quarantine = json_lines(&trained.bad)?;
+    let nulled = json_lines(&trained.nulled)?;
     std::fs::create_dir_all(&out)
         .with_context(|| format!("cannot create the folder `{}`", out.display()))?;
     let model = out.join("model.tesla");
     let report = serde_json::to_vec_pretty(&trained.bundle.report)?;
     for (file, content) in [
         ("quarantine.jsonl", quarantine.as_slice()),
+        ("nulled.jsonl", nulled.as_slice()),
         ("tesla.toml", resolved.as_bytes()),
         ("metrics.jsonl", observer.lines.as_slice()),
         ("report.json", report.as_slice()),
         ("model.tesla", bytes.as_slice()),
     ] {
-        write_whole(&out.join(file), |f| Ok(f.write_all(content)?))?;
+        // Nearly always empty, and then not there.
+        if file != "nulled.jsonl" || !content.is_empty() {
+            write_whole(&out.join(file), |f| Ok(f.write_all(content)?))?;
+        }
     }
 
     let mut stdout = std::io::stdout().lock();
@@ -128,6 +129,15 @@ pub(crate) fn run(args: Args) -> Result<()> {
     )?;
     writeln!(stdout, "next   tesla predict {0} <data>    tesla serve {0}", model.display())?;
     Ok(())
+}
+
+fn json_lines(rows: &[BadRow]) -> Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for row in rows {
+        serde_json::to_writer(&mut lines, row)?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
 }
 
 /// The configuration, where its relative paths start, and what to call the run.

@@ -8,6 +8,8 @@ use ::postgres::config::{Host, SslMode};
 use ::postgres::types::{Kind as TypeKind, Type};
 use ::postgres::{Client, Config, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
+use tokio_postgres_rustls::MakeRustlsConnect;
+
 use super::query::{distinct, query, unreadable};
 use super::rows::{Cell, Rows, fingerprint};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -21,8 +23,10 @@ use crate::{Error, Result};
 /// Numbers are `Float64`; text, enumerations, booleans and (in ISO 8601, UTC) dates and times are
 /// `Utf8`. A numeric NaN is a missing value.
 ///
-/// The connection is not encrypted: TLS is not supported. Use a local socket, a trusted network
-/// or a tunnel.
+/// `sslmode=require` in the URL encrypts the connection and accepts only a server whose certificate
+/// is valid for its name and signed by an authority of the system's store, or of the file that the
+/// environment variable `SSL_CERT_FILE` names: what libpq calls `verify-full`. Without it the
+/// connection is not encrypted: for a local socket or a trusted network.
 pub struct PostgresSource {
     config: Config,
     name: String,
@@ -52,14 +56,16 @@ impl PostgresSource {
     /// When the server cannot be reached or refuses, or the query is wrong. No message holds the
     /// password.
     pub fn open(url: &str, base: &Path, data: &DataConfig) -> Result<Self> {
+        // Every encrypted connection is verified here, whatever it is called.
+        let url = ["verify-full", "verify-ca"]
+            .iter()
+            .fold(url.to_string(), |url, mode| {
+                url.replace(&format!("sslmode={mode}"), "sslmode=require")
+            });
         let mut config: Config = url.parse().map_err(|_| {
             let message = "`source` is not a PostgreSQL URL: expected `postgres://USER:${PASSWORD}@HOST:PORT/NAME`";
             Error::Config(message.into())
         })?;
-        if config.get_ssl_mode() == SslMode::Require {
-            let message = "`sslmode=require` in `source`: TLS to PostgreSQL is not supported, connect through a local socket or a tunnel";
-            return Err(Error::Config(message.into()));
-        }
         if config.get_password().is_none() {
             let file = data.password_file.as_ref().map(|path| base.join(path));
             let password = match &file {
@@ -95,7 +101,17 @@ impl PostgresSource {
     /// A connection in a transaction that can only read and that sees one state of the tables.
     fn connect(&self) -> Result<Client> {
         const BEGIN: &str = "SET default_transaction_read_only = on; SET datestyle = 'ISO'; SET timezone = 'UTC'; BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let mut client = self.config.connect(NoTls).map_err(|e| self.error(&e))?;
+        let client = match self.config.get_ssl_mode() {
+            SslMode::Require => {
+                let (tls, _) = MakeRustlsConnect::with_native_certs().map_err(|_| {
+                    let reason = "asks for `sslmode=require`, but this system has no certificates of authorities: install `ca-certificates` or name a file in SSL_CERT_FILE";
+                    Error::source(&self.name, reason)
+                })?;
+                self.config.connect(tls)
+            }
+            _ => self.config.connect(NoTls),
+        };
+        let mut client = client.map_err(|e| self.error(&e))?;
         client.batch_execute(BEGIN).map_err(|e| self.error(&e))?;
         Ok(client)
     }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use tesla_data::Result;
 use tesla_data::config::JsonConfig;
 use tesla_data::source::{Input, JsonSource, Source};
@@ -16,11 +18,7 @@ fn read(text: Vec<u8>) -> Result<(usize, usize)> {
     Ok((good, bad))
 }
 
-#[test]
-fn what_is_json_is_told_from_what_is_not() {
-    let Some(folder) = crate::test_data() else {
-        return;
-    };
+pub(crate) fn what_is_json_is_told_from_what_is_not(folder: &Path) {
     let folder = folder.join("torture/json/JSONTestSuite/test_parsing");
     let (mut valid, mut invalid, mut either) = (0, 0, 0);
     for file in std::fs::read_dir(folder).unwrap() {
