@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use crate::arrow::datatypes::{DataType, Field, Schema};
 use crate::config::DataConfig;
+use crate::source::Reading;
 use crate::split::{Split, read_rows, split};
 use crate::{BadPolicy, Contract, Error, Frame, Paths, Result, Source, source};
 
@@ -18,12 +19,21 @@ pub struct Dataset {
     test_rows: Option<Vec<usize>>,
 }
 
-impl Dataset {
-    /// Opens and reads what `[data]` names; relative paths start at `base`.
+/// What `[data]` names, opened and not yet read.
+pub struct Sources<'a> {
+    config: &'a DataConfig,
+    base: &'a Path,
+    source: Arc<dyn Source>,
+    valid: Option<Arc<dyn Source>>,
+    test: Option<Arc<dyn Source>>,
+}
+
+impl<'a> Sources<'a> {
+    /// Opens what `[data]` names; relative paths start at `base`.
     ///
     /// # Errors
-    /// When a source cannot be read.
-    pub fn load(config: &DataConfig, base: &Path) -> Result<Self> {
+    /// When a source does not exist or is nothing TESLA reads.
+    pub fn open(config: &'a DataConfig, base: &'a Path) -> Result<Self> {
         if config.source.is_empty() {
             let message = "no data: say `source = \"…\"` in `[data]`";
             return Err(Error::Config(message.into()));
@@ -32,16 +42,43 @@ impl Dataset {
             let message = "`test` and `split.test_rows` in `[data]` both say which rows to test on: remove one";
             return Err(Error::Config(message.into()));
         }
-        let open = |paths: &Paths| source::open_all(paths, base, config);
-        let read = |source: Box<dyn Source>, schema: Schema| {
-            Frame::read(source, &Arc::new(schema), config.memory_bytes(), config.on_bad)
+        let open = |paths: &Paths| -> Result<Arc<dyn Source>> {
+            Ok(source::open_all(paths, base, config)?.into())
         };
-        let source = open(&config.source)?;
-        let schema = without_dropped(&*source, &config.drop)?;
+        let own = |path: &Option<String>| {
+            path.as_deref().map(|path| open(&Paths::from(path))).transpose()
+        };
+        Ok(Self {
+            config,
+            base,
+            source: open(&config.source)?,
+            valid: own(&config.valid)?,
+            test: own(&config.test)?,
+        })
+    }
+
+    /// How far [`Sources::read`] is, for whoever watches from another thread.
+    pub fn reading(&self) -> Reading {
+        let all = std::iter::once(&self.source).chain(&self.valid).chain(&self.test);
+        all.fold(Reading::default(), |sum, source| sum + source.reading())
+    }
+
+    /// Reads all rows.
+    ///
+    /// # Errors
+    /// When a source cannot be read.
+    pub fn read(&self) -> Result<Dataset> {
+        let config = self.config;
+        let read = |source: &Arc<dyn Source>, schema: Schema| {
+            let (memory, on_bad) = (config.memory_bytes(), config.on_bad);
+            Frame::read(source.clone(), &Arc::new(schema), memory, on_bad)
+        };
+        let schema = without_dropped(&*self.source, &config.drop)?;
         // Texts and numbers are told apart once: a source of its own may happen to hold digits only.
-        let own = |path: &Option<String>| -> Result<Option<Frame>> {
-            let Some(path) = path else { return Ok(None) };
-            let source = open(&Paths::from(path.as_str()))?;
+        let own = |source: &Option<Arc<dyn Source>>| -> Result<Option<Frame>> {
+            let Some(source) = source else {
+                return Ok(None);
+            };
             let found = source.schema()?;
             let fields = found.fields().iter().filter(|f| !config.drop.contains(f.name()));
             let fields = fields.map(|field| match schema.field_with_name(field.name()) {
@@ -51,18 +88,28 @@ impl Dataset {
             let fields: Vec<_> = fields.collect();
             read(source, Schema::new(fields)).map(Some)
         };
-        let (valid, test) = (own(&config.valid)?, own(&config.test)?);
-        Ok(Self {
-            frame: read(source, schema)?,
+        let (valid, test) = (own(&self.valid)?, own(&self.test)?);
+        Ok(Dataset {
+            frame: read(&self.source, schema)?,
             valid,
             test,
             test_rows: config
                 .split
                 .test_rows
                 .as_deref()
-                .map(|path| read_rows(&base.join(path)))
+                .map(|path| read_rows(&self.base.join(path)))
                 .transpose()?,
         })
+    }
+}
+
+impl Dataset {
+    /// Opens and reads what `[data]` names; relative paths start at `base`.
+    ///
+    /// # Errors
+    /// When a source cannot be read.
+    pub fn load(config: &DataConfig, base: &Path) -> Result<Self> {
+        Sources::open(config, base)?.read()
     }
 
     /// Rows already in memory, all to be divided.

@@ -37,7 +37,7 @@ impl Frame {
     /// # Errors
     /// When the source fails, or when it has no row at all.
     pub fn read(
-        source: Box<dyn Source>,
+        source: Arc<dyn Source>,
         schema: &SchemaRef,
         memory: usize,
         on_bad: OnBad,
@@ -68,7 +68,7 @@ impl Frame {
             table,
             bad,
             nulled,
-            source: source.into(),
+            source,
             memory,
         })
     }
@@ -79,7 +79,7 @@ impl Frame {
     /// When the columns cannot be inferred or a row cannot be read.
     pub fn read_all(source: Box<dyn Source>) -> Result<Self> {
         let schema = source.schema()?;
-        Self::read(source, &schema, MEMORY, OnBad::Quarantine)
+        Self::read(source.into(), &schema, MEMORY, OnBad::Quarantine)
     }
 
     /// The rows that keep the contract, in its columns and types; the others are set apart, or
@@ -436,7 +436,7 @@ mod tests {
             let input = Input::from_bytes("t.csv", text.as_bytes());
             let source = CsvSource::open(input, CsvConfig::default()).unwrap();
             let schema = source.schema().unwrap();
-            Frame::read(Box::new(source), &schema, MEMORY, on_bad).unwrap()
+            Frame::read(Arc::new(source), &schema, MEMORY, on_bad).unwrap()
         };
         let strict = read(OnBad::Quarantine);
         assert_eq!((strict.len(), strict.bad().len(), strict.nulled().len()), (201, 2, 0));

@@ -61,7 +61,7 @@ pub mod arrow {
 
 pub use config::{ColumnConfig, DataConfig};
 pub use contract::{ColumnKind, ColumnRule, Contract, Task};
-pub use dataset::Dataset;
+pub use dataset::{Dataset, Sources};
 pub use error::{Error, Result};
 pub use fingerprint::hex_sha256;
 pub use frame::{Frame, Selection};

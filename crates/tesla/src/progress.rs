@@ -1,10 +1,16 @@
 //! What a person sees while training.
 
 use std::io::Write;
-use std::time::Duration;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
-use tesla::Event;
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
+use tesla::{Dataset, Event};
+use tesla_data::Sources;
+use tesla_data::source::Reading;
+
+/// How often the bar of reading moves.
+const TICK: Duration = Duration::from_millis(200);
 
 /// How progress is shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,6 +40,45 @@ impl Progress {
             epochs: 0,
             steps: 0,
         }
+    }
+
+    /// Reads the rows and shows, on a terminal, how far reading is.
+    pub(crate) fn read(&self, sources: &Sources<'_>) -> tesla_data::Result<Dataset> {
+        if self.style != Style::Bar {
+            return sources.read();
+        }
+        let bar = ProgressBar::new(1);
+        let style = ProgressStyle::with_template("{bar:24.cyan/blue} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let start = Instant::now();
+        let shown = bar.clone();
+        let data = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while wait.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    let Reading { bytes, of, rows } = sources.reading();
+                    // A few bytes are read twice to see what a file is; a second pass reads all.
+                    let pass = bytes.saturating_sub(of / 50) / of.max(1);
+                    let position = (bytes - pass * of).min(of);
+                    let rate = bytes as f64 / start.elapsed().as_secs_f64().max(1e-9);
+                    let left = (of - position) as f64 / rate.max(1.0);
+                    shown.set_length(of.max(1));
+                    shown.set_position(position);
+                    shown.set_message(format!(
+                        "reading  {rows} rows  {} of {}  {}/s  {} left",
+                        HumanBytes(position),
+                        HumanBytes(of),
+                        HumanBytes(rate as u64),
+                        HumanDuration(Duration::from_secs_f64(left.min(1e9))),
+                    ));
+                }
+            });
+            let data = sources.read();
+            drop(done);
+            data
+        });
+        bar.finish_and_clear();
+        data
     }
 
     pub(crate) fn event(&mut self, event: Event) {

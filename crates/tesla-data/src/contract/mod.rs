@@ -167,7 +167,7 @@ impl Contract {
             };
             schema = Arc::new(Schema::new(schema.fields().iter().map(own).collect::<Vec<_>>()));
         }
-        Frame::read(source, &schema, MEMORY, crate::OnBad::Quarantine)
+        Frame::read(source.into(), &schema, MEMORY, crate::OnBad::Quarantine)
     }
 
     /// JSON objects as rows with the contract's features. Every feature must have a key: one that is

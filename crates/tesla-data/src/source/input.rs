@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Reading;
 use super::unpack::{self, Entry, Packing};
 use crate::fingerprint::hash_files;
 use crate::{Error, Result, hex_sha256};
@@ -16,6 +17,7 @@ pub struct Input {
     bytes: Bytes,
     entry: Option<Entry>,
     read: Arc<AtomicU64>,
+    rows: Arc<AtomicU64>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +49,7 @@ impl Input {
             bytes: Bytes::File(path.to_path_buf()),
             entry: None,
             read: Arc::default(),
+            rows: Arc::default(),
         };
         input.unzip(entry)
     }
@@ -58,6 +61,7 @@ impl Input {
             bytes: Bytes::Memory(bytes.into()),
             entry: None,
             read: Arc::default(),
+            rows: Arc::default(),
         }
     }
 
@@ -107,10 +111,18 @@ impl Input {
         self.len() == 0
     }
 
-    /// Stored bytes read so far, in all passes over the input and all its clones together: a
-    /// pass is as far as this has grown since it began.
-    pub fn bytes_read(&self) -> u64 {
-        self.read.load(Ordering::Relaxed)
+    /// How far reading is, in all passes over the input and all its clones together.
+    pub(crate) fn reading(&self) -> Reading {
+        Reading {
+            bytes: self.read.load(Ordering::Relaxed),
+            of: self.len(),
+            rows: self.rows.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts rows that were made of the bytes.
+    pub(crate) fn count_rows(&self, rows: usize) {
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
     }
 
     /// A new reader from the start; packing is undone.
@@ -346,7 +358,7 @@ mod tests {
         let input = Input::open(&path.join("b.csv")).unwrap();
         assert_eq!(input.start(100).unwrap(), ROWS);
         assert_eq!(input.name(), "t.zip/b.csv");
-        assert_eq!(input.bytes_read(), input.len());
+        assert_eq!(input.reading().bytes, input.len());
         assert_eq!(Input::open(&path.join("x/a.json")).unwrap().inner_name(), "x/a.json");
 
         let message = |path: &Path| Input::open(path).unwrap_err().to_string();

@@ -71,6 +71,29 @@ pub struct Scanned {
     pub bad: Vec<BadRow>,
 }
 
+/// How far reading is. Zero where a source does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Bytes read so far, as stored, in all passes together.
+    pub bytes: u64,
+    /// Bytes of one pass.
+    pub of: u64,
+    /// Rows seen so far, in all passes together.
+    pub rows: u64,
+}
+
+impl std::ops::Add for Reading {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            of: self.of + other.of,
+            rows: self.rows + other.rows,
+        }
+    }
+}
+
 impl From<RecordBatch> for Scanned {
     fn from(rows: RecordBatch) -> Self {
         Self {
@@ -124,6 +147,11 @@ pub trait Source: Send + Sync {
     /// Where rows stand. They are counted from zero, good and bad, and given in ascending order.
     fn places(&self, rows: &[usize]) -> Vec<Place> {
         rows.iter().map(|row| Place::row(self.name(), *row)).collect()
+    }
+
+    /// How far reading is, for whoever watches from another thread.
+    fn reading(&self) -> Reading {
+        Reading::default()
     }
 
     /// SHA-256 of the bytes the rows are read from.

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::{Batches, Scanned, Source, is_url};
+use super::{Batches, Reading, Scanned, Source, is_url};
 use crate::arrow::array::Array;
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::{Error, Place, Result, hex_sha256};
@@ -168,6 +168,11 @@ impl Source for Several {
                 }
             }
         })))
+    }
+
+    fn reading(&self) -> Reading {
+        let all = self.sources.iter().map(|source| source.reading());
+        all.fold(Reading::default(), std::ops::Add::add)
     }
 
     fn places(&self, rows: &[usize]) -> Vec<Place> {

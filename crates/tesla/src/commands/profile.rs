@@ -1,12 +1,13 @@
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use tesla_data::{Dataset, profile};
+use tesla_data::{Sources, profile};
 
 use super::train::program;
 use super::write_whole;
+use crate::progress::{Progress, Style};
 use crate::{page, show};
 
 #[derive(Parser)]
@@ -51,7 +52,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     config.data.test = None;
     config.data.valid = None;
     config.data.split.test_rows = None;
-    let data = Dataset::load(&config.data, &base)?;
+    let style = match std::io::stderr().is_terminal() {
+        true => Style::Bar,
+        false => Style::Quiet,
+    };
+    let data = Progress::new(style).read(&Sources::open(&config.data, &base)?)?;
     let found = profile(&data.frame, &config.data, &config.columns)?;
 
     if let Some(path) = &args.html {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 use serde_json::json;
-use tesla::{Config, Dataset, DeviceChoice, Event, ModelConfig, Observer};
-use tesla_data::{BadRow, hex_sha256};
+use tesla::{Config, DeviceChoice, Event, ModelConfig, Observer};
+use tesla_data::{BadRow, Sources, hex_sha256};
 
 use super::{open_device, write_whole};
 use crate::progress::{Progress, Style};
@@ -58,8 +58,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     let choice: DeviceChoice = config.train.device.parse().map_err(anyhow::Error::msg)?;
 
-    let data = Dataset::load(&config.data, &base)?;
-    let device = open_device(choice)?;
     let style = match (args.quiet, args.json) {
         (true, _) => Style::Quiet,
         (_, true) => Style::Json,
@@ -70,6 +68,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         progress: Progress::new(style),
         lines: Vec::new(),
     };
+    let data = observer.progress.read(&Sources::open(&config.data, &base)?)?;
+    let device = open_device(choice)?;
     let trained = tesla::train::train(&config, &data, &device, &mut observer)?;
     observer.progress.finish();
 

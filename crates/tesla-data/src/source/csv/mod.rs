@@ -13,7 +13,7 @@ use self::blocks::{Blocks, Mapped};
 use self::dialect::Dialect;
 use self::parse::Plan;
 use self::record::Fields;
-use super::{Batches, Input, Scanned, Seen, Source, text};
+use super::{Batches, Input, Reading, Scanned, Seen, Source, text};
 use crate::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, StringArray};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::CsvConfig;
@@ -168,6 +168,7 @@ impl CsvSource {
         let blocks = Mapped::new(self.rows()?, |block| -> Result<_> {
             let mut seen = vec![Seen::default(); self.names.len()];
             let rows = plan.read(&block, Some(&mut seen))?;
+            self.input.count_rows(block.records.len());
             Ok((seen, keep.load(Ordering::Relaxed).then_some(rows)))
         });
         let mut total = vec![Seen::default(); self.names.len()];
@@ -296,7 +297,10 @@ impl Source for CsvSource {
         if let Some(rows) = kept.and_then(|rows| self.convert(rows, &plan)) {
             return Ok(Box::new(rows.into_iter().map(Ok)));
         }
-        let blocks = Mapped::new(self.rows()?, move |block| plan.read(&block, None));
+        let blocks = Mapped::new(self.rows()?, move |block| {
+            self.input.count_rows(block.records.len());
+            plan.read(&block, None)
+        });
         Ok(Box::new(blocks.flat_map(|block| {
             let (batches, error) = match block.and_then(|batches| batches) {
                 Ok(batches) => (batches, None),
@@ -326,6 +330,10 @@ impl Source for CsvSource {
             let row = |row: &usize| Place::row(self.name(), *row);
             rows.iter().map(row).collect()
         })
+    }
+
+    fn reading(&self) -> Reading {
+        self.input.reading()
     }
 
     fn fingerprint(&self) -> Result<String> {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use self::document::Document;
 pub(crate) use self::rows::{rows_to_batch, value_of};
-use super::{BATCH_BYTES, BATCH_ROWS, Batches, Input, Scanned, Seen, Source, text};
+use super::{BATCH_BYTES, BATCH_ROWS, Batches, Input, Reading, Scanned, Seen, Source, text};
 use crate::arrow::datatypes::{Field, Schema, SchemaRef};
 use crate::config::JsonConfig;
 use crate::{BadRow, Error, Place, Result};
@@ -172,6 +172,10 @@ impl Source for JsonSource {
         };
         let lines = self.is_lines.then(lines).flatten();
         lines.unwrap_or_else(|| rows.iter().map(|row| Place::row(self.name(), *row)).collect())
+    }
+
+    fn reading(&self) -> Reading {
+        self.input.reading()
     }
 
     fn fingerprint(&self) -> Result<String> {
