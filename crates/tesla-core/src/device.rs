@@ -84,6 +84,11 @@ impl Device {
         }
     }
 
+    /// Whether it computes on the CPU, so that reading a result waits for nothing else.
+    pub fn is_cpu(&self) -> bool {
+        self.name != "wgpu"
+    }
+
     /// The backend: `wgpu`, `flex` or `ndarray`.
     pub fn name(&self) -> &'static str {
         self.name

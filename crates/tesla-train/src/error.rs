@@ -13,16 +13,33 @@ pub enum Error {
     Config(String),
     /// The loss is no longer a number.
     #[error(
-        "the loss became {loss} in epoch {epoch}: lower `learning_rate` (now {learning_rate}), or look for extreme values in the features"
+        "the loss became {loss} in epoch {epoch}, step {step} (rows {rows}, …): lower `learning_rate` (now {learning_rate}), say `clip_norm = 1` in `[train]`, or look for extreme values in these rows"
     )]
     Diverged {
         /// The loss.
         loss: f64,
         /// The epoch, counted from 1.
         epoch: usize,
+        /// The step of the epoch, counted from 1.
+        step: usize,
         /// The learning rate of the run.
         learning_rate: f64,
+        /// Where some rows of the batch stand.
+        rows: String,
     },
+    /// Somebody asked to stop.
+    #[error("training was interrupted in epoch {epoch} after {step} steps")]
+    Interrupted {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// Steps done in it.
+        step: usize,
+        /// Whether the run can go on from a checkpoint.
+        saved: bool,
+    },
+    /// A checkpoint cannot be used: its path and why.
+    #[error("the checkpoint `{0}` {1}")]
+    Checkpoint(String, String),
 }
 
 /// The crate's result.

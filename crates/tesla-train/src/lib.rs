@@ -13,8 +13,11 @@ mod observer;
 pub mod solve;
 mod train;
 
-pub use config::{Config, EarlyStop, Optimizer, TrainConfig};
+pub use config::{
+    CheckpointConfig, ClassWeights, Config, EarlyStop, Optimizer, StopMetric, TrainConfig,
+};
+pub use engine::{Checkpoints, Schedule};
 pub use error::{Error, Result};
 pub use evaluate::{Report, evaluate};
 pub use observer::{Event, Observer, Silent};
-pub use train::{Trained, train};
+pub use train::{Trained, train, train_with};

@@ -40,6 +40,13 @@ pub enum Event {
         /// The most epochs; 0 for a model that is solved exactly.
         epochs: usize,
     },
+    /// A run goes on from a checkpoint.
+    Resumed {
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// Steps of it that were done before.
+        step: usize,
+    },
     /// Some steps of an epoch are done. Sent at most a few times a second.
     Progress {
         /// The epoch, counted from 1.
@@ -86,6 +93,12 @@ pub enum Event {
 pub trait Observer {
     /// Called for every event, in order.
     fn event(&mut self, event: Event);
+
+    /// Asked after every step: true saves a checkpoint and ends training with
+    /// [`Error::Interrupted`](crate::Error::Interrupted).
+    fn should_stop(&mut self) -> bool {
+        false
+    }
 }
 
 /// Watches and says nothing.

@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
 use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Selection};
 
+use crate::engine::Checkpoints;
 use crate::{Config, Event, Observer, Report, Result, TrainConfig, engine, evaluate, solve};
 
 /// What a training run produced.
@@ -31,6 +32,20 @@ pub fn train(
     data: &Dataset,
     device: &Device,
     observer: &mut dyn Observer,
+) -> Result<Trained> {
+    train_with(config, data, device, observer, None)
+}
+
+/// Like [`train`], with checkpoints, from which the same call goes on.
+///
+/// # Errors
+/// As [`train`], and when a checkpoint is of another run.
+pub fn train_with(
+    config: &Config,
+    data: &Dataset,
+    device: &Device,
+    observer: &mut dyn Observer,
+    checkpoints: Option<&Checkpoints>,
 ) -> Result<Trained> {
     config.train.check()?;
     let seed = config.train.seed;
@@ -95,20 +110,6 @@ pub fn train(
         },
         epochs: if exact { 0 } else { config.train.epochs },
     });
-    let fitted: Fitted = match exact {
-        true => solve::solve(&model, &pipeline, &train, &train_samples, device, observer)?,
-        false => engine::fit(
-            network,
-            &config.train,
-            &train_samples,
-            valid_samples.as_ref(),
-            &pipeline.target,
-            device,
-            observer,
-        )?,
-    };
-
-    // The sealed model, and its figures through the one door every prediction takes.
     let resolved = Config {
         model: Some(model.clone()),
         // `auto` and the device it found give one model.
@@ -118,9 +119,29 @@ pub fn train(
         },
         ..config.clone()
     };
+    let data_sha256 = frame.fingerprint()?;
+    let fitted: Fitted = match exact {
+        true => solve::solve(&model, &pipeline, &train, &train_samples, device, observer)?,
+        false => {
+            let run = engine::run_id(&resolved.without_paths(), &data_sha256, device.name());
+            let job = engine::Job {
+                config: &config.train,
+                train: &train_samples,
+                valid: valid_samples.as_ref(),
+                target: &pipeline.target,
+                device,
+                checkpoints,
+                run: &run,
+                place: &|row| train.place(row),
+            };
+            engine::fit(network, &job, observer)?
+        }
+    };
+
+    // The sealed model, and its figures through the one door every prediction takes.
     let provenance = Provenance {
         source: frame.name().into(),
-        data_sha256: frame.fingerprint()?,
+        data_sha256,
         rows,
         quarantined: bad.len(),
         seed,

@@ -36,7 +36,8 @@ Exit codes:
   0  done
   1  the data, the configuration or the model file is at fault; the message says where
   2  the command line is at fault
-  3  the machine is at fault (device, disk, network address): worth another try";
+  3  the machine is at fault (device, disk, network address): worth another try
+  130  training was interrupted; `tesla train --resume` goes on with it";
 
 #[derive(Subcommand)]
 enum Command {

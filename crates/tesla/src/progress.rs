@@ -135,6 +135,9 @@ impl Progress {
                     self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 }
             }
+            Event::Resumed { epoch, step } => {
+                self.print(&format!("going on in epoch {epoch} after {step} steps"));
+            }
             Event::Progress {
                 epoch,
                 step,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
-use tesla::{Config, ModelConfig};
+use tesla::Config;
 use tesla_data::nearest;
 use tesla_data::source::is_url;
 
@@ -14,7 +14,8 @@ pub(crate) fn load(path: &Path) -> Result<Config> {
     parse(&path.display().to_string(), &text)
 }
 
-fn parse(name: &str, text: &str) -> Result<Config> {
+/// Reads a configuration from `text`; `name` is for messages.
+pub(crate) fn parse(name: &str, text: &str) -> Result<Config> {
     let error = match toml::from_str(text) {
         Ok(config) => return Ok(config),
         Err(error) => error,
@@ -67,7 +68,7 @@ fn place(text: &str, at: usize) -> String {
 }
 
 /// The configuration as it was carried out, with paths that hold from anywhere.
-pub(crate) fn to_toml(config: &Config, base: &Path, model: ModelConfig) -> Result<String> {
+pub(crate) fn to_toml(config: &Config, base: &Path) -> Result<String> {
     let anywhere = |path: &str| -> String {
         if let Some(file) = path.strip_prefix("sqlite:") {
             let joined = base.join(file.strip_prefix("//").unwrap_or(file));
@@ -83,7 +84,6 @@ pub(crate) fn to_toml(config: &Config, base: &Path, model: ModelConfig) -> Resul
         absolute.unwrap_or(joined).display().to_string()
     };
     let mut config = config.clone();
-    config.model = Some(model);
     config.data.source = config.data.source.map(anywhere);
     let data = &mut config.data;
     for path in [
@@ -100,6 +100,8 @@ pub(crate) fn to_toml(config: &Config, base: &Path, model: ModelConfig) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use tesla::ModelConfig;
+
     use super::*;
 
     fn message(text: &str) -> String {
@@ -142,15 +144,11 @@ mod tests {
         let config =
             parse("t.toml", "[data]\nsource = \"/x.csv\"\n[columns.a]\nscale = \"none\"\n")
                 .unwrap();
-        let model = ModelConfig::from_kind("cnn").unwrap();
-        let text = to_toml(&config, Path::new(""), model.clone()).unwrap();
-        let back = parse("t.toml", &text).unwrap();
-        assert_eq!(
-            back,
-            Config {
-                model: Some(model),
-                ..config
-            }
-        );
+        let config = Config {
+            model: Some(ModelConfig::from_kind("cnn").unwrap()),
+            ..config
+        };
+        let text = to_toml(&config, Path::new("")).unwrap();
+        assert_eq!(parse("t.toml", &text).unwrap(), config);
     }
 }

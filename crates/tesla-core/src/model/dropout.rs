@@ -26,11 +26,11 @@ impl Dropout {
         }
     }
 
-    /// Starts the generator again.
-    pub(super) fn seed(&self, seed: u64) {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        // Stream 0 draws the weights, stream 1 shuffles.
-        rng.set_stream(2);
+    /// Starts the generator again, as a function of `seed` and `step`.
+    pub(super) fn seed(&self, seed: u64, step: u64) {
+        // Not the generator that draws weights and orders: its seed is another.
+        let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0x6d61_736b);
+        rng.set_stream(step);
         *self.rng.lock().unwrap_or_else(|e| e.into_inner()) = rng;
     }
 
@@ -66,7 +66,7 @@ mod tests {
         let ones = |device: &burn::tensor::Device| Tensor::<2>::ones([100, 100], device);
         let autodiff = device.burn().clone().autodiff();
         let draw = || {
-            dropout.seed(7);
+            dropout.seed(7, 3);
             let out = dropout.forward(ones(&autodiff));
             out.into_data().try_into_vec::<f32>().unwrap()
         };

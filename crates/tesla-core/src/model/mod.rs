@@ -146,11 +146,7 @@ impl ModelConfig {
     pub fn init(&self, signature: &Signature, seed: u64, device: &Device) -> Result<Network> {
         let network = self.build(signature, device)?;
         let network = weights::initialise(network, seed, device);
-        match &network {
-            Network::Linear(_) => {}
-            Network::Mlp(mlp) => mlp.dropout.seed(seed),
-            Network::Cnn(cnn) => cnn.dropout.seed(seed),
-        }
+        network.reseed(seed, 0);
         Ok(network)
     }
 
@@ -228,6 +224,16 @@ impl Network {
         Network::Linear(linear)
     }
 
+    /// Starts the generator of dropout masks anew, as a function of `seed` and of the `step` that comes
+    /// next: what is drawn does not depend on what was drawn before.
+    pub fn reseed(&self, seed: u64, step: u64) {
+        match self {
+            Network::Linear(_) => {}
+            Network::Mlp(mlp) => mlp.dropout.seed(seed, step),
+            Network::Cnn(cnn) => cnn.dropout.seed(seed, step),
+        }
+    }
+
     /// The number of weights.
     pub fn parameters(&self) -> usize {
         self.num_params()
@@ -248,18 +254,27 @@ impl Batch {
     /// # Errors
     /// When they stand in a temporary file that cannot be read.
     pub fn gather(inputs: &Inputs, rows: &[usize], device: &burn::tensor::Device) -> Result<Self> {
-        let values = inputs.gather(rows)?;
-        Ok(match inputs.row_shape()[..] {
+        Ok(Self::new(inputs.gather(rows)?, rows.len(), &inputs.row_shape(), device))
+    }
+
+    /// What [`Inputs::gather`] gives for `rows` rows of the shape `row_shape`, on `device`.
+    pub fn new(
+        values: Vec<f32>,
+        rows: usize,
+        row_shape: &[usize],
+        device: &burn::tensor::Device,
+    ) -> Self {
+        match *row_shape {
             [c, h, w] => {
-                let data = TensorData::new(values, [rows.len(), c, h, w]);
+                let data = TensorData::new(values, [rows, c, h, w]);
                 Batch::Images(Tensor::from_data(data, device))
             }
-            ref shape => {
-                let width: usize = shape.iter().product();
-                let data = TensorData::new(values, [rows.len(), width]);
+            _ => {
+                let width: usize = row_shape.iter().product();
+                let data = TensorData::new(values, [rows, width]);
                 Batch::Dense(Tensor::from_data(data, device))
             }
-        })
+        }
     }
 
     fn flat(self) -> Tensor<2> {

@@ -52,8 +52,14 @@ pub(crate) fn schema() -> Result<()> {
     Ok(())
 }
 
+/// The exit code of a run that was stopped and can go on.
+pub(crate) const INTERRUPTED: u8 = 130;
+
 /// The exit code of an error, as `tesla --help` documents them.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(tesla_train::Error::Interrupted { .. }) = error.downcast_ref() {
+        return INTERRUPTED;
+    }
     let data =
         error
             .downcast_ref::<tesla_data::Error>()

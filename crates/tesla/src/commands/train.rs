@@ -1,20 +1,32 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use serde_json::json;
 use tesla::{Config, DeviceChoice, Event, ModelConfig, Observer};
 use tesla_data::{BadRow, Sources, hex_sha256};
+use tesla_train::{Checkpoints, Error as TrainError};
 
-use super::{open_device, write_whole};
+use super::{INTERRUPTED, open_device, write_whole};
 use crate::progress::{Progress, Style};
 use crate::{settings, show};
+
+/// The folder of a run that holds its checkpoint.
+const CHECKPOINTS: &str = "checkpoints";
 
 #[derive(Parser)]
 pub(crate) struct Args {
     /// A `tesla.toml`, or data: a CSV or JSON-lines file, a folder of images, an IDX file.
-    input: PathBuf,
+    #[arg(required_unless_present = "resume")]
+    input: Option<PathBuf>,
+    /// Go on with the run in this folder, where it was stopped.
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "input", "target", "model", "device", "seed", "epochs", "out"
+    ])]
+    resume: Option<PathBuf>,
     /// The column to predict.
     #[arg(long)]
     target: Option<String>,
@@ -42,7 +54,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let (mut config, base, name) = program(&args.input)?;
+    let (mut config, base, name) = match (&args.resume, &args.input) {
+        (Some(run), _) => (stored(run)?, PathBuf::new(), String::new()),
+        (None, Some(input)) => program(input)?,
+        (None, None) => unreachable!("clap asks for one of them"),
+    };
     if let Some(target) = &args.target {
         config.data.target = Some(target.clone());
     }
@@ -64,19 +80,32 @@ pub(crate) fn run(args: Args) -> Result<()> {
         _ if std::io::stdout().is_terminal() => Style::Bar,
         _ => Style::Lines,
     };
+    let out = args.resume.clone().or(args.out);
+    let out = out.unwrap_or_else(|| Path::new("runs").join(name));
     let mut observer = Recorder {
         progress: Progress::new(style),
         lines: Vec::new(),
+        stop: stop_on_interrupt(),
     };
     let data = observer.progress.read(&Sources::open(&config.data, &base)?)?;
     let device = open_device(choice)?;
-    let trained = tesla::train::train(&config, &data, &device, &mut observer)?;
+    let checkpoints = Checkpoints {
+        folder: out.join(CHECKPOINTS),
+        resume: args.resume.is_some(),
+        program: settings::to_toml(&config, &base)?,
+    };
+    let trained =
+        tesla_train::train_with(&config, &data, &device, &mut observer, Some(&checkpoints));
     observer.progress.finish();
+    if let Err(TrainError::Interrupted { saved: true, .. }) = &trained {
+        eprintln!("go on with: tesla train --resume {}", out.display());
+    }
+    let trained = trained?;
 
     // Everything is ready before the first file is written.
-    let out = args.out.unwrap_or_else(|| Path::new("runs").join(name));
     let bytes = trained.bundle.to_bytes()?;
-    let resolved = settings::to_toml(&config, &base, trained.bundle.model.clone())?;
+    config.model = Some(trained.bundle.model.clone());
+    let resolved = settings::to_toml(&config, &base)?;
     let quarantine = json_lines(&trained.bad)?;
     let nulled = json_lines(&trained.nulled)?;
     std::fs::create_dir_all(&out)
@@ -131,6 +160,32 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// What the run in a folder was started with.
+fn stored(run: &Path) -> Result<Config> {
+    let Some(program) = Checkpoints::program(&run.join(CHECKPOINTS))? else {
+        anyhow::bail!(
+            "there is nothing to resume in `{}`: the run is done, or was stopped before its first checkpoint",
+            run.display()
+        );
+    };
+    settings::parse(&run.join(CHECKPOINTS).display().to_string(), &program)
+}
+
+/// A flag that Ctrl-C and SIGTERM raise; a second one ends the program at once.
+fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    let handler = move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        eprintln!("stopping after this step; once more to stop at once");
+    };
+    // Where no handler can be set, the system's own ends the program.
+    let _ = ctrlc::set_handler(handler);
+    stop
+}
+
 fn json_lines(rows: &[BadRow]) -> Result<Vec<u8>> {
     let mut lines = Vec::new();
     for row in rows {
@@ -172,6 +227,7 @@ pub(super) fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
 struct Recorder {
     progress: Progress,
     lines: Vec<u8>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Observer for Recorder {
@@ -182,5 +238,9 @@ impl Observer for Recorder {
             self.lines.push(b'\n');
         }
         self.progress.event(event);
+    }
+
+    fn should_stop(&mut self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 }

@@ -1,0 +1,485 @@
+//! The mini-batch loop: one loop for every network and every device.
+
+mod checkpoint;
+mod goal;
+mod optimizer;
+mod pace;
+mod schedule;
+
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use burn::module::Module;
+use burn::tensor::{Device as BurnDevice, Tensor};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+use tesla_core::{Batch, Device, Network};
+use tesla_data::Samples;
+use tesla_data::prepare::FittedTarget;
+
+use crate::train::Fitted;
+use crate::{Error, Event, Observer, Result, TrainConfig};
+use checkpoint::{Progress, Tensors, part};
+use goal::{Goal, Targets};
+use optimizer::{Gradients, Optimizer, weights, with_weights};
+use pace::Pace;
+
+pub use checkpoint::Checkpoints;
+pub use schedule::Schedule;
+
+/// What a network is trained on and how.
+pub(crate) struct Job<'a> {
+    pub(crate) config: &'a TrainConfig,
+    pub(crate) train: &'a Samples,
+    pub(crate) valid: Option<&'a Samples>,
+    pub(crate) target: &'a FittedTarget,
+    pub(crate) device: &'a Device,
+    pub(crate) checkpoints: Option<&'a Checkpoints>,
+    /// Says which run it is; see [`run_id`].
+    pub(crate) run: &'a str,
+    /// Where a training row stands in its source, for a message.
+    pub(crate) place: &'a dyn Fn(usize) -> String,
+}
+
+/// Batches that are made ready while the network is busy with another one.
+const AHEAD: usize = 2;
+/// Losses that are left on a GPU before they are read: reading waits for it.
+const UNREAD: usize = 32;
+
+/// Trains `network` and keeps the weights that do best on the validation rows.
+pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) -> Result<Fitted> {
+    let Job { config, train, .. } = *job;
+    let goal = Goal::new(job.target, &train.target, config)?;
+    let mut run = Run::start(network, job, &goal)?;
+    if run.progress.step > 0 || run.progress.epoch > 1 {
+        observer.event(Event::Resumed {
+            epoch: run.progress.epoch,
+            step: run.progress.step,
+        });
+    }
+    let per_epoch = train.len.div_ceil(config.batch_size);
+    let left = config.epochs + 1 - run.progress.epoch.min(config.epochs + 1);
+    run.pace = Pace::new((train.len * left).saturating_sub(run.progress.step * config.batch_size));
+    while run.progress.epoch <= config.epochs {
+        run.epoch(per_epoch, observer)?;
+        if run.end_of_epoch(observer)? {
+            break;
+        }
+    }
+    let network = match (run.best.take(), run.progress.best) {
+        (Some(best), Some(_)) => best,
+        _ => run.judged(),
+    };
+    if let Some(checkpoints) = job.checkpoints {
+        checkpoints.clear();
+    }
+    let Progress {
+        first_loss,
+        history,
+        ..
+    } = run.progress;
+    Ok(Fitted {
+        network,
+        first_loss,
+        history: json!({ "first_loss": first_loss, "epochs": history }),
+    })
+}
+
+/// A training run between two steps.
+struct Run<'a> {
+    job: &'a Job<'a>,
+    goal: &'a Goal,
+    /// The device, without and with a record of operations for gradients.
+    plain: BurnDevice,
+    recording: BurnDevice,
+    network: Network,
+    optimizer: Optimizer,
+    /// The moving average of the weights, where it is asked for.
+    average: Option<Vec<Tensor<1>>>,
+    best: Option<Network>,
+    progress: Progress,
+    pace: Pace,
+    saved: Instant,
+}
+
+/// One batch, ready on the host.
+struct Ready<'a> {
+    rows: &'a [usize],
+    values: Vec<f32>,
+    targets: Targets,
+}
+
+impl<'a> Run<'a> {
+    fn start(network: Network, job: &'a Job<'a>, goal: &'a Goal) -> Result<Self> {
+        let config = job.config;
+        let plain = job.device.burn().clone();
+        let mut run = Self {
+            goal,
+            recording: plain.clone().autodiff(),
+            plain,
+            average: (config.average > 0.0).then(|| flat(&network)),
+            network: network.train(),
+            optimizer: Optimizer::new(config),
+            best: None,
+            progress: Progress {
+                epoch: 1,
+                ..Progress::default()
+            },
+            pace: Pace::new(0),
+            saved: Instant::now(),
+            job,
+        };
+        let stored = job
+            .checkpoints
+            .map(|c| c.load(job.run, &run.plain))
+            .transpose()?
+            .flatten();
+        if let Some((progress, tensors)) = stored {
+            run.restore(progress, &tensors);
+        }
+        Ok(run)
+    }
+
+    /// The steps of one epoch that are left.
+    fn epoch(&mut self, batches: usize, observer: &mut dyn Observer) -> Result<()> {
+        let Job { config, train, .. } = *self.job;
+        let order = order(config.seed, self.progress.epoch, train.len);
+        let all: Vec<&[usize]> = order.chunks(config.batch_size).collect();
+        let todo = &all[self.progress.step..];
+        let goal = self.goal;
+        let prepare = |rows: &'_ [usize]| -> Result<_> {
+            Ok((train.inputs.gather(rows)?, goal.targets(&train.target, rows)))
+        };
+        let (send, receive) = sync_channel(AHEAD);
+        let mut losses = Losses::new(self.job.device.is_cpu());
+        (losses.sum, losses.rows) = (self.progress.loss_sum, self.progress.loss_rows);
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for rows in todo {
+                    let ready = prepare(rows).map(|(values, targets)| Ready {
+                        rows,
+                        values,
+                        targets,
+                    });
+                    // Nobody waits for it any more when training was stopped.
+                    if send.send(ready).is_err() {
+                        return;
+                    }
+                }
+            });
+            for group in todo.chunks(config.accumulate) {
+                let rows: usize = group.iter().map(|rows| rows.len()).sum();
+                let mut gradients: Option<Gradients> = None;
+                for _ in group {
+                    let ready = receive.recv().unwrap_or_else(|_| {
+                        unreachable!("a batch is sent for each that is waited for")
+                    })?;
+                    let share = ready.rows.len() as f64 / rows as f64;
+                    let step = self.progress.step;
+                    let (loss, found) = self.backward(ready, share, step);
+                    losses.add(loss, all[step], step);
+                    gradients = Some(match gradients.take() {
+                        Some(sum) => sum.plus(found),
+                        None => found,
+                    });
+                    self.progress.step += 1;
+                }
+                losses.read(false).map_err(|e| self.explain(e, &losses))?;
+                if let Some(gradients) = gradients {
+                    self.update(gradients, batches);
+                }
+                if self.progress.first_loss.is_none() {
+                    losses.read(true).map_err(|e| self.explain(e, &losses))?;
+                    self.progress.first_loss = losses.first;
+                }
+                if self.pace.advance(rows) {
+                    observer.event(Event::Progress {
+                        epoch: self.progress.epoch,
+                        step: self.progress.step,
+                        rows_per_second: self.pace.rows_per_second(),
+                        seconds_left: self.pace.seconds_left(),
+                    });
+                }
+                let stop = observer.should_stop();
+                if stop || self.is_due() {
+                    losses.read(true).map_err(|e| self.explain(e, &losses))?;
+                    (self.progress.loss_sum, self.progress.loss_rows) = (losses.sum, losses.rows);
+                    self.save()?;
+                }
+                if stop {
+                    return Err(Error::Interrupted {
+                        epoch: self.progress.epoch,
+                        step: self.progress.step,
+                        saved: self.job.checkpoints.is_some(),
+                    });
+                }
+            }
+            losses.read(true).map_err(|e| self.explain(e, &losses))?;
+            (self.progress.loss_sum, self.progress.loss_rows) = (losses.sum, losses.rows);
+            Ok(())
+        })
+    }
+
+    /// The loss of a batch and its gradients, times `share`.
+    fn backward(&self, ready: Ready<'_>, share: f64, step: usize) -> (Tensor<1>, Gradients) {
+        let Job { config, train, .. } = *self.job;
+        // Masks depend on where the run is, not on how it came there.
+        let done = (self.progress.epoch as u64) << 32 | step as u64;
+        self.network.reseed(config.seed, done);
+        let shape = train.inputs.row_shape();
+        let batch = Batch::new(ready.values, ready.rows.len(), &shape, &self.recording);
+        let loss = self
+            .goal
+            .loss(self.network.forward(batch), ready.targets, &self.recording);
+        let shown = loss.clone().inner();
+        let loss = if share < 1.0 {
+            loss.mul_scalar(share)
+        } else {
+            loss
+        };
+        (shown, Gradients::of(&self.network, loss.backward()))
+    }
+
+    fn update(&mut self, mut gradients: Gradients, batches: usize) {
+        let config = self.job.config;
+        if config.clip_norm > 0.0 {
+            gradients = gradients.clip(config.clip_norm);
+        }
+        let steps = batches.div_ceil(config.accumulate) * config.epochs;
+        let (done, epoch) = (self.optimizer.steps as usize, self.progress.epoch - 1);
+        let factor = config
+            .schedule
+            .factor(done, steps, epoch, self.progress.plateau.drops);
+        let network = self.network.clone();
+        self.network = self.optimizer.step(network, gradients, config.learning_rate * factor);
+        if let Some(average) = &mut self.average {
+            // Young averages follow faster, so that the first weights do not linger.
+            let steps = self.optimizer.steps as f64;
+            let keep = config.average.min((1.0 + steps) / (10.0 + steps));
+            let now = weights(&self.network);
+            for (average, (_, now)) in std::iter::zip(average, now) {
+                *average = average.clone().mul_scalar(keep) + now.mul_scalar(1.0 - keep);
+            }
+        }
+    }
+
+    /// Judges the weights; true when training is over.
+    fn end_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool> {
+        let Job { config, valid, .. } = *self.job;
+        let epoch = self.progress.epoch;
+        let loss = self.progress.loss_sum / self.progress.loss_rows as f64;
+        let judged = self.judged();
+        let found = valid
+            .map(|valid| self.goal.evaluate(&judged, valid, &self.plain))
+            .transpose()?;
+        let (valid_loss, valid_metric) = found.unzip();
+        let metric = self.goal.metric();
+        self.progress.history.push(json!({
+            "epoch": epoch, "loss": loss, "valid_loss": valid_loss, metric: valid_metric,
+        }));
+        observer.event(Event::Epoch {
+            epoch,
+            loss,
+            valid_loss,
+            metric,
+            valid_metric,
+            rows_per_second: self.pace.rows_per_second(),
+            seconds_left: self.pace.seconds_left(),
+        });
+        (self.progress.epoch, self.progress.step) = (epoch + 1, 0);
+        (self.progress.loss_sum, self.progress.loss_rows) = (0.0, 0);
+        let Some(valid_loss) = valid_loss else {
+            return Ok(false);
+        };
+        self.progress.plateau.offer(&config.schedule, valid_loss);
+        let patience = config.early_stop.patience;
+        if patience == 0 {
+            return Ok(false);
+        }
+        let score = match config.early_stop.metric {
+            crate::StopMetric::Loss => valid_loss,
+            crate::StopMetric::Accuracy => match valid_metric {
+                Some(accuracy) if metric == "accuracy" => -accuracy,
+                _ => valid_loss,
+            },
+        };
+        if self.progress.best.is_none_or(|(_, best)| score < best) {
+            self.progress.best = Some((epoch, score));
+            self.best = Some(judged);
+        }
+        let best_epoch = self.progress.best.map_or(epoch, |(best, _)| best);
+        let over = epoch - best_epoch >= patience;
+        if over {
+            observer.event(Event::StoppedEarly { best_epoch });
+        }
+        Ok(over)
+    }
+
+    /// The network that predictions come from: the average's where there is one.
+    fn judged(&self) -> Network {
+        let network = self.network.valid();
+        match &self.average {
+            Some(average) => with_weights(network, average.clone()),
+            None => network,
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        let config = self.job.config.checkpoint;
+        let steps = self.optimizer.steps as usize;
+        self.job.checkpoints.is_some()
+            && (config.every_steps > 0 && steps.is_multiple_of(config.every_steps)
+                || config.every_minutes > 0.0
+                    && self.saved.elapsed() >= Duration::from_secs_f64(config.every_minutes * 60.0))
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let Some(checkpoints) = self.job.checkpoints else {
+            return Ok(());
+        };
+        let mut tensors = Tensors::new();
+        let named = |prefix: &str, network: &Network| {
+            let name = |(path, tensor)| (format!("{prefix}.{path}"), tensor);
+            weights(network).into_iter().map(name).collect::<Vec<_>>()
+        };
+        let now = self.network.valid();
+        tensors.extend(named("weights", &now));
+        if let Some(best) = &self.best {
+            tensors.extend(named("best", best));
+        }
+        if let Some(average) = &self.average {
+            let paths = weights(&now).into_iter().map(|(path, _)| format!("average.{path}"));
+            tensors.extend(paths.zip(average.iter().cloned()));
+        }
+        for (path, state) in &self.optimizer.state {
+            for (i, tensor) in state.iter().enumerate() {
+                tensors.insert(format!("optimizer.{i}.{path}"), tensor.clone());
+            }
+        }
+        self.progress.run = self.job.run.into();
+        self.progress.program = checkpoints.program.clone();
+        self.progress.optimizer_steps = self.optimizer.steps;
+        checkpoints.save(&self.progress, tensors)?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    fn restore(&mut self, progress: Progress, tensors: &Tensors) {
+        let paths: Vec<String> = weights(&self.network).into_iter().map(|(path, _)| path).collect();
+        let all = |prefix: &str| -> Option<Vec<Tensor<1>>> {
+            let part = part(tensors, prefix);
+            paths.iter().map(|path| part.get(path).cloned()).collect()
+        };
+        let network = self.network.clone();
+        if let Some(stored) = all("weights") {
+            self.network = with_weights(network.clone(), stored);
+        }
+        self.best = all("best").map(|stored| with_weights(network.valid(), stored));
+        if self.average.is_some() {
+            self.average = all("average");
+        }
+        for i in 0.. {
+            let state = part(tensors, &format!("optimizer.{i}"));
+            if state.is_empty() {
+                break;
+            }
+            for (path, tensor) in state {
+                self.optimizer.state.entry(path).or_default().push(tensor);
+            }
+        }
+        self.optimizer.steps = progress.optimizer_steps;
+        self.progress = progress;
+    }
+
+    /// Says of a loss that is no number where it came from.
+    fn explain(&self, error: LossError, losses: &Losses<'_>) -> Error {
+        match error {
+            LossError::Device(error) => error,
+            LossError::Diverged { loss, step } => {
+                let rows = losses.bad.iter().take(3).map(|row| (self.job.place)(*row));
+                Error::Diverged {
+                    loss,
+                    epoch: self.progress.epoch,
+                    step: step + 1,
+                    learning_rate: self.job.config.learning_rate,
+                    rows: rows.collect::<Vec<_>>().join(", "),
+                }
+            }
+        }
+    }
+}
+
+/// The order of the training rows in an epoch, a function of seed and epoch alone.
+fn order(seed: u64, epoch: usize, rows: usize) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // Stream 0 draws the weights; masks have generators of their own.
+    rng.set_stream(epoch as u64);
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.shuffle(&mut rng);
+    order
+}
+
+fn flat(network: &Network) -> Vec<Tensor<1>> {
+    weights(network).into_iter().map(|(_, tensor)| tensor).collect()
+}
+
+/// The losses of an epoch. They stay on a GPU for a while: reading one waits for it.
+struct Losses<'a> {
+    unread: Vec<(Tensor<1>, &'a [usize], usize)>,
+    most: usize,
+    sum: f64,
+    rows: usize,
+    first: Option<f64>,
+    /// The rows of the batch whose loss was no number.
+    bad: &'a [usize],
+}
+
+enum LossError {
+    Device(Error),
+    Diverged { loss: f64, step: usize },
+}
+
+impl<'a> Losses<'a> {
+    fn new(is_cpu: bool) -> Self {
+        Self {
+            unread: Vec::new(),
+            most: if is_cpu { 1 } else { UNREAD },
+            sum: 0.0,
+            rows: 0,
+            first: None,
+            bad: &[],
+        }
+    }
+
+    fn add(&mut self, loss: Tensor<1>, rows: &'a [usize], step: usize) {
+        self.unread.push((loss, rows, step));
+    }
+
+    fn read(&mut self, all: bool) -> Result<(), LossError> {
+        if !all && self.unread.len() < self.most {
+            return Ok(());
+        }
+        for (loss, rows, step) in self.unread.drain(..) {
+            let loss: f32 = loss.try_into_scalar().map_err(|e| {
+                let message = format!("the device did not deliver the loss: {e}");
+                LossError::Device(tesla_core::Error::Device(message).into())
+            })?;
+            let loss = f64::from(loss);
+            if !loss.is_finite() {
+                self.bad = rows;
+                return Err(LossError::Diverged { loss, step });
+            }
+            self.first.get_or_insert(loss);
+            self.sum += loss * rows.len() as f64;
+            self.rows += rows.len();
+        }
+        Ok(())
+    }
+}
+
+/// What a run has to share with the one that goes on from its checkpoint.
+pub(crate) fn run_id(config: &Value, data_sha256: &str, device: &str) -> String {
+    tesla_data::hex_sha256(format!("{config}\n{data_sha256}\n{device}").as_bytes())
+}
