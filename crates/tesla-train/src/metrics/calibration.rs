@@ -153,7 +153,7 @@ impl Platt {
         };
         let (mut a, mut b) = (0.0, ((negatives + 1.0) / (positives + 1.0)).ln());
         let mut now = loss(a, b);
-        for _ in 0..100 {
+        'newton: for _ in 0..100 {
             let [mut ga, mut gb, mut haa, mut hab, mut hbb] = [0.0; 5];
             for (s, t, w) in &rows {
                 let p = 1.0 / (1.0 + (a * s + b).exp());
@@ -170,17 +170,18 @@ impl Platt {
             let determinant = haa * hbb - hab * hab;
             let (da, db) =
                 ((hbb * ga - hab * gb) / determinant, (haa * gb - hab * ga) / determinant);
+            let at = |step: f64| (a - step * da, b - step * db);
             let mut step = 1.0;
-            while step > 1e-10 && !(loss(a - step * da, b - step * db) <= now) {
+            let mut next = loss(at(step).0, at(step).1);
+            while next.is_nan() || next > now {
                 step /= 2.0;
+                if step < 1e-10 {
+                    break 'newton;
+                }
+                next = loss(at(step).0, at(step).1);
             }
-            let done = step <= 1e-10 || da.abs().max(db.abs()) <= 1e-14 * (1.0 + a.abs() + b.abs());
-            if !(da.is_finite() && db.is_finite()) || step <= 1e-10 {
-                break;
-            }
-            (a, b) = (a - step * da, b - step * db);
-            now = loss(a, b);
-            if done {
+            ((a, b), now) = (at(step), next);
+            if da.abs().max(db.abs()) <= 1e-14 * (1.0 + a.abs() + b.abs()) {
                 break;
             }
         }

@@ -279,8 +279,8 @@ impl Confusion {
         let supports: Vec<f64> = (0..self.classes).map(|c| self.support(c)).collect();
         let predictions: Vec<f64> = (0..self.classes).map(|c| self.predicted(c)).collect();
         let (mut observed, mut expected) = (0.0, 0.0);
-        for truth in 0..self.classes {
-            for predicted in 0..self.classes {
+        for (truth, support) in supports.iter().enumerate() {
+            for (predicted, prediction) in predictions.iter().enumerate() {
                 let distance = truth.abs_diff(predicted) as f64;
                 let cost = match weights {
                     KappaWeights::Equal => distance.min(1.0),
@@ -288,7 +288,7 @@ impl Confusion {
                     KappaWeights::Quadratic => distance * distance,
                 };
                 observed += cost * self.cell(truth, predicted);
-                expected += cost * supports[truth] * predictions[predicted] / total;
+                expected += cost * support * prediction / total;
             }
         }
         match expected > 0.0 {

@@ -168,7 +168,7 @@ impl RegressionSums {
             mse,
             rmse: mse.sqrt(),
             rmsle: (self.below_log == 0).then(|| log_squares.sqrt()),
-            mape: (self.zero_truths == 0).then_some(relative),
+            mape: (self.zero_truths == 0 && relative.is_finite()).then_some(relative),
             max_error: self.largest,
             r2: (self.rows > 1).then(|| explained(square_sum, spread)),
             explained_variance: explained(error_spread, spread),
