@@ -11,6 +11,7 @@
 pub mod calibration;
 mod counts;
 mod figures;
+mod multiclass;
 mod probability;
 pub mod ranking;
 mod regression;
@@ -24,6 +25,7 @@ mod reference;
 
 pub use counts::{Average, ClassCounts, ClassScore, Confusion, KappaWeights, ZeroDivision};
 pub use figures::{ClassFigures, Classification, Regression, classification, regression};
+pub use multiclass::{ClassScores, MultiClass, roc_auc_multiclass};
 pub use probability::{
     Bin, Bins, Probabilities, ProbabilityFigures, brier, calibration_curve, calibration_error,
     log_loss, top_k_accuracy,
@@ -32,8 +34,8 @@ pub use regression::{
     RegressionFigures, RegressionSums, d2_absolute_error, median_absolute_error, pinball_loss,
 };
 pub use scores::{
-    ClassScores, MultiClass, PrecisionRecallCurve, RankedScores, RocCurve, Score, Scores,
-    average_precision, precision_recall_curve, roc_auc, roc_auc_multiclass, roc_curve,
+    PrecisionRecallCurve, RankedScores, RocCurve, Score, Scores, average_precision,
+    precision_recall_curve, roc_auc, roc_curve,
 };
 
 /// Why there is no figure.
