@@ -8,6 +8,9 @@ pub enum Error {
     /// The model, the device or the bundle is at fault.
     #[error(transparent)]
     Core(#[from] tesla_core::Error),
+    /// The predictions are at fault.
+    #[error(transparent)]
+    Metric(#[from] crate::metrics::MetricError),
     /// A setting of `[train]` is out of range.
     #[error("{0}")]
     Config(String),

@@ -34,7 +34,8 @@ pub enum Metrics {
 /// Evaluates a model on raw rows that carry the target, batch by batch.
 ///
 /// # Errors
-/// When the rows break the contract, a class is unknown to the model, or there is no row.
+/// When the rows break the contract, a class is unknown to the model, there is no row, or a prediction
+/// is not a number.
 pub fn evaluate(predictor: &Predictor, rows: &Selection<'_>) -> Result<Report> {
     let bundle = predictor.bundle();
     let mut classes: Vec<u32> = Vec::new();
@@ -62,15 +63,15 @@ pub fn evaluate(predictor: &Predictor, rows: &Selection<'_>) -> Result<Report> {
     }
     let (metrics, baseline) = match &bundle.pipeline.target {
         FittedTarget::Classes { labels, .. } => {
-            let metrics = metrics::classification(labels, &classes, &predicted);
+            let metrics = metrics::classification(labels, &classes, &predicted)?;
             let largest = metrics.classes.iter().map(|c| c.support).max();
             let baseline = largest.unwrap_or(0) as f64 / count as f64;
             (Metrics::Classification(metrics), baseline)
         }
         FittedTarget::Value { .. } => {
             let mean = values.iter().sum::<f64>() / count as f64;
-            let baseline = metrics::regression(&values, &vec![mean; count]).rmse;
-            let metrics = metrics::regression(&values, &predicted);
+            let baseline = metrics::regression(&values, &vec![mean; count])?.rmse;
+            let metrics = metrics::regression(&values, &predicted)?;
             (Metrics::Regression(metrics), baseline)
         }
     };

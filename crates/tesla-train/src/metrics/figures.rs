@@ -1,6 +1,8 @@
-//! Metrics, each as scikit-learn defines it.
+//! The figures that a report names.
 
 use serde::{Deserialize, Serialize};
+
+use super::{Average, Probabilities, RegressionSums, Result, ZeroDivision};
 
 /// How well classes were told apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,111 +56,56 @@ pub struct Regression {
 
 /// Figures for `probabilities`, `[rows, labels]` row-major, against true class numbers. Averages
 /// are over the classes that occur among the true or the predicted ones.
-pub fn classification(labels: &[String], truth: &[u32], probabilities: &[f64]) -> Classification {
-    let count = labels.len();
-    let mut confusion = vec![vec![0usize; count]; count];
-    let mut log_loss = 0.0;
-    for (truth, row) in truth.iter().zip(probabilities.chunks_exact(count)) {
-        let truth = *truth as usize;
-        let best = (1..count).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-        confusion[truth][best] += 1;
-        log_loss -= row[truth].clamp(f64::EPSILON, 1.0).ln();
-    }
-    let rows = truth.len() as f64;
-    let classes: Vec<ClassFigures> = labels
-        .iter()
-        .enumerate()
-        .map(|(i, label)| {
-            let hits = confusion[i][i];
-            let support: usize = confusion[i].iter().sum();
-            let predicted: usize = confusion.iter().map(|row| row[i]).sum();
-            ClassFigures {
-                label: label.clone(),
-                precision: ratio(hits, predicted),
-                recall: ratio(hits, support),
-                f1: ratio(2 * hits, support + predicted),
-                support,
-            }
-        })
-        .collect();
-    let present: Vec<&ClassFigures> = classes
-        .iter()
-        .enumerate()
-        .filter(|(i, c)| c.support > 0 || confusion.iter().any(|row| row[*i] > 0))
-        .map(|(_, c)| c)
-        .collect();
-    let macro_mean = |f: fn(&ClassFigures) -> f64| {
-        present.iter().map(|c| f(c)).sum::<f64>() / present.len().max(1) as f64
-    };
-    let hits: usize = (0..count).map(|i| confusion[i][i]).sum();
-    Classification {
-        accuracy: hits as f64 / rows,
-        precision: macro_mean(|c| c.precision),
-        recall: macro_mean(|c| c.recall),
-        f1: macro_mean(|c| c.f1),
-        log_loss: log_loss / rows,
-        roc_auc: (count == 2)
-            .then(|| {
-                let scores: Vec<f64> = probabilities.chunks_exact(2).map(|p| p[1]).collect();
-                roc_auc(truth, &scores)
-            })
-            .flatten(),
-        classes,
-        confusion,
-    }
-}
-
-/// The area under the ROC curve: the chance that a random row of class 1 scores higher than a
-/// random row of class 0, ties counting half (Mann-Whitney U). `None` unless both classes occur.
-pub fn roc_auc(truth: &[u32], scores: &[f64]) -> Option<f64> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_unstable_by(|a, b| scores[*a].total_cmp(&scores[*b]));
-    let (mut below, mut pairs) = (0.0, 0.0);
-    let mut at = 0;
-    while at < order.len() {
-        let same = order[at..]
-            .iter()
-            .take_while(|i| scores[**i] == scores[order[at]])
-            .count()
-            .max(1);
-        let positive = order[at..at + same].iter().filter(|i| truth[**i] == 1).count() as f64;
-        let negative = same as f64 - positive;
-        pairs += positive * (below + negative / 2.0);
-        below += negative;
-        at += same;
-    }
-    let positives = scores.len() as f64 - below;
-    (positives > 0.0 && below > 0.0).then(|| pairs / (positives * below))
+///
+/// # Errors
+/// When lengths differ, a class or a probability is out of range, or there is no row.
+pub fn classification(
+    labels: &[String],
+    truth: &[u32],
+    probabilities: &[f64],
+) -> Result<Classification> {
+    let mut all = Probabilities::new(labels.len());
+    all.update(truth, probabilities, None)?;
+    let found = all.finish()?;
+    let confusion = &found.confusion;
+    let mean = confusion.average(Average::Macro, 1.0, ZeroDivision::Zero)?;
+    let classes = labels.iter().enumerate().map(|(i, label)| {
+        let class = confusion.class(i, 1.0);
+        ClassFigures {
+            label: label.clone(),
+            precision: class.precision.unwrap_or(0.0),
+            recall: class.recall.unwrap_or(0.0),
+            f1: class.f.unwrap_or(0.0),
+            support: class.support as usize,
+        }
+    });
+    let cells = (0..labels.len())
+        .map(|t| (0..labels.len()).map(|p| confusion.cell(t, p) as usize).collect());
+    Ok(Classification {
+        accuracy: confusion.accuracy()?,
+        precision: mean.precision.unwrap_or(0.0),
+        recall: mean.recall.unwrap_or(0.0),
+        f1: mean.f.unwrap_or(0.0),
+        log_loss: found.log_loss,
+        classes: classes.collect(),
+        confusion: cells.collect(),
+        roc_auc: found.scores.and_then(|scores| scores.finish().roc_auc().ok()),
+    })
 }
 
 /// Figures for numbers.
-pub fn regression(truth: &[f64], predicted: &[f64]) -> Regression {
-    let rows = truth.len() as f64;
-    let mean = truth.iter().sum::<f64>() / rows;
-    let (mut absolute, mut squares, mut total) = (0.0, 0.0, 0.0);
-    for (y, p) in truth.iter().zip(predicted) {
-        absolute += (y - p).abs();
-        squares += (y - p).powi(2);
-        total += (y - mean).powi(2);
-    }
-    Regression {
-        mae: absolute / rows,
-        mse: squares / rows,
-        rmse: (squares / rows).sqrt(),
-        // As scikit-learn: a constant target is 1 when met exactly and 0 otherwise.
-        r2: match (total > 0.0, squares > 0.0) {
-            (true, _) => 1.0 - squares / total,
-            (false, true) => 0.0,
-            (false, false) => 1.0,
-        },
-    }
-}
-
-fn ratio(part: usize, whole: usize) -> f64 {
-    match whole {
-        0 => 0.0,
-        _ => part as f64 / whole as f64,
-    }
+///
+/// # Errors
+/// When lengths differ, a number is not finite, or there is no row.
+pub fn regression(truth: &[f64], predicted: &[f64]) -> Result<Regression> {
+    let found = RegressionSums::of(truth, predicted, None)?.finish()?;
+    Ok(Regression {
+        mae: found.mae,
+        mse: found.mse,
+        rmse: found.rmse,
+        // One row is a constant truth.
+        r2: found.r2.unwrap_or(f64::from(found.mse == 0.0)),
+    })
 }
 
 #[cfg(test)]
@@ -213,7 +160,8 @@ mod tests {
     fn three_classes_equal_scikit_learn() {
         let r = reference("three_classes");
         let labels = ["0", "1", "2"].map(String::from);
-        let found = classification(&labels, &classes(&r["y_true"]), &floats(&r["probabilities"]));
+        let found =
+            classification(&labels, &classes(&r["y_true"]), &floats(&r["probabilities"])).unwrap();
         check(&found, &r);
         close(found.log_loss, &r["log_loss"]);
     }
@@ -226,7 +174,7 @@ mod tests {
             .into_iter()
             .flat_map(|c| (0..3).map(move |i| f64::from(i == c)))
             .collect();
-        check(&classification(&labels, &classes(&r["y_true"]), &certain), &r);
+        check(&classification(&labels, &classes(&r["y_true"]), &certain).unwrap(), &r);
     }
 
     #[test]
@@ -234,7 +182,7 @@ mod tests {
         let r = reference("binary");
         let labels = ["0", "1"].map(String::from);
         let p: Vec<f64> = floats(&r["scores"]).into_iter().flat_map(|s| [1.0 - s, s]).collect();
-        let found = classification(&labels, &classes(&r["y_true"]), &p);
+        let found = classification(&labels, &classes(&r["y_true"]), &p).unwrap();
         check(&found, &r);
         close(found.log_loss, &r["log_loss"]);
         close(found.roc_auc.unwrap(), &r["roc_auc"]);
@@ -244,7 +192,7 @@ mod tests {
     fn regression_equals_scikit_learn() {
         for block in ["regression", "regression_worse_than_mean"] {
             let r = reference(block);
-            let found = regression(&floats(&r["y_true"]), &floats(&r["y_pred"]));
+            let found = regression(&floats(&r["y_true"]), &floats(&r["y_pred"])).unwrap();
             close(found.mae, &r["mae"]);
             close(found.mse, &r["mse"]);
             close(found.rmse, &r["rmse"]);
