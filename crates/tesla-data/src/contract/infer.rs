@@ -186,7 +186,7 @@ impl Stats {
         let is_number = field.data_type().is_numeric();
         let is_image = is_image(field);
         let is_text = field.metadata().contains_key(TEXT_KEY);
-        let wants_distinct = !is_image && !is_text && (!is_number || is_category);
+        let wants_distinct = !is_image && (is_category || !(is_number || is_text));
         Self {
             is_number,
             is_image,

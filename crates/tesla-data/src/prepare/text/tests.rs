@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{ColumnConfig, CsvConfig, DataConfig};
+use crate::samples::Samples;
+use crate::source::{CsvSource, Input};
+use crate::{FittedPipeline, Frame, Pipeline};
 
 fn array(texts: &[impl AsRef<str>]) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(texts))
@@ -176,6 +180,59 @@ fn a_long_document_takes_time_with_its_length() {
         assert_eq!(tokens.rows(), 2);
         assert!(start.elapsed() < Duration::from_secs(120), "{:?}", config.encoding());
     }
+}
+
+/// Samples of a table of which every text column is a feature, as `text` says.
+fn samples(table: &str, text: &[(&str, TextConfig)]) -> Result<(FittedPipeline, Samples)> {
+    let input = Input::from_bytes("t.csv", table.as_bytes());
+    let source = CsvSource::open(input, CsvConfig::default())?;
+    let frame = Frame::read_all(Box::new(source))?;
+    let data = DataConfig {
+        target: Some("y".into()),
+        ..Default::default()
+    };
+    let column = |(name, text): &(&str, TextConfig)| {
+        let config = ColumnConfig {
+            kind: Some(ColumnKind::Text),
+            text: Some(text.clone()),
+            ..Default::default()
+        };
+        (name.to_string(), config)
+    };
+    let columns: ColumnConfigs = text.iter().map(column).collect();
+    let contract = Contract::infer(&frame, &data, &columns)?;
+    let frame = frame.settle(&contract, &Default::default())?;
+    let fitted = Pipeline::new(&contract, &columns)?.fit(&frame.all())?;
+    let samples = fitted.collect(&frame.all())?;
+    Ok((fitted, samples))
+}
+
+#[test]
+fn a_table_of_texts_becomes_samples() {
+    let counts = TextConfig {
+        norm: Norm::None,
+        ..Default::default()
+    };
+    let table = "a,b,y\nfree tea,no,yes\n,no way,no\n";
+    let both = [("a", counts.clone()), ("b", counts)];
+    let (fitted, rows) = samples(table, &both).unwrap();
+    assert_eq!(fitted.feature_names(), ["word:free", "word:tea", "word:no", "word:way"]);
+    assert_eq!((rows.inputs.row_shape(), rows.target.classes().unwrap()), (vec![4], &[1, 0][..]));
+    // A term in one of two rows weighs ln(3 / 2) + 1, one in both weighs 1.
+    let rare = (1.5f64.ln() + 1.0) as f32;
+    let dense = rows.inputs.gather(&[1, 0]).unwrap();
+    assert_eq!(dense, [0.0, 0.0, 1.0, rare, rare, rare, 1.0, 0.0]);
+
+    let words = encoded(TextEncoding::Words);
+    let (fitted, rows) = samples("a,y\nfree tea,yes\ntea,no\n", &[("a", words.clone())]).unwrap();
+    assert_eq!(fitted.feature_names(), ["a:0", "a:1"]);
+    assert_eq!(rows.inputs.gather(&[0, 1]).unwrap(), [3.0, 2.0, 2.0, 0.0]);
+
+    let refused = |table: &str, text: &[_]| samples(table, text).err().unwrap().to_string();
+    let error = refused(table, &[("a", words.clone()), ("b", words.clone())]);
+    assert!(error.contains("`a` becomes a sequence"), "{error}");
+    let error = refused("a,x,y\nto be,1,u\nor not,2,v\n", &[("a", words)]);
+    assert!(error.contains("put `a` or `x` in `drop`"), "{error}");
 }
 
 #[test]
