@@ -317,9 +317,17 @@ impl FittedPipeline {
         self.features.iter().map(FittedColumn::width).sum()
     }
 
-    /// The names of the numbers, such as `age` and `workclass=Private`.
+    /// The names of the numbers, such as `age`, `workclass=Private` and `word:free`; with the column
+    /// before them, `subject:word:free`, where there are several texts.
     pub fn feature_names(&self) -> Vec<String> {
-        self.features.iter().flat_map(FittedColumn::names).collect()
+        match self.features.as_slice() {
+            [FittedColumn::Text(_), _, ..] => self
+                .features
+                .iter()
+                .flat_map(|f| f.names().into_iter().map(move |name| format!("{}:{name}", f.name())))
+                .collect(),
+            features => features.iter().flat_map(FittedColumn::names).collect(),
+        }
     }
 }
 

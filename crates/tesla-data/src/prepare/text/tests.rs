@@ -216,17 +216,25 @@ fn a_table_of_texts_becomes_samples() {
     let table = "a,b,y\nfree tea,no,yes\n,no way,no\n";
     let both = [("a", counts.clone()), ("b", counts)];
     let (fitted, rows) = samples(table, &both).unwrap();
-    assert_eq!(fitted.feature_names(), ["word:free", "word:tea", "word:no", "word:way"]);
+    assert_eq!(fitted.feature_names(), ["a:word:free", "a:word:tea", "b:word:no", "b:word:way"]);
     assert_eq!((rows.inputs.row_shape(), rows.target.classes().unwrap()), (vec![4], &[1, 0][..]));
     // A term in one of two rows weighs ln(3 / 2) + 1, one in both weighs 1.
     let rare = (1.5f64.ln() + 1.0) as f32;
     let dense = rows.inputs.gather(&[1, 0]).unwrap();
     assert_eq!(dense, [0.0, 0.0, 1.0, rare, rare, rare, 1.0, 0.0]);
 
+    let json = serde_json::to_string(&fitted).unwrap();
+    assert_eq!(serde_json::from_str::<FittedPipeline>(&json).unwrap(), fitted);
+
     let words = encoded(TextEncoding::Words);
     let (fitted, rows) = samples("a,y\nfree tea,yes\ntea,no\n", &[("a", words.clone())]).unwrap();
     assert_eq!(fitted.feature_names(), ["a:0", "a:1"]);
     assert_eq!(rows.inputs.gather(&[0, 1]).unwrap(), [3.0, 2.0, 2.0, 0.0]);
+
+    let parts = encoded(TextEncoding::Subwords);
+    let (fitted, _) = samples("a,y\nfree tea,yes\ntea,no\n", &[("a", parts)]).unwrap();
+    let json = serde_json::to_string(&fitted).unwrap();
+    assert_eq!(serde_json::from_str::<FittedPipeline>(&json).unwrap(), fitted);
 
     let refused = |table: &str, text: &[_]| samples(table, text).err().unwrap().to_string();
     let error = refused(table, &[("a", words.clone()), ("b", words.clone())]);
