@@ -45,7 +45,7 @@ impl Contract {
         };
         if contract.features().next().is_none() {
             return Err(Error::Config(format!(
-                "`{}` leaves no column to learn from: every column but `{target}` is dropped, empty or free text",
+                "`{}` leaves no column to learn from: every column but `{target}` is dropped, empty or an identifier",
                 frame.name()
             )));
         }
@@ -280,7 +280,7 @@ impl Stats {
             ColumnKind::Text if said.is_none() => {
                 rule.role = Role::Unused;
                 rule.note = Some(
-                    "it looks like free text or an identifier; say `kind = \"category\"` to use it"
+                    "it looks like free text or an identifier; say `kind = \"category\"` to use it, or drop the other columns to learn from it as text"
                         .into(),
                 );
             }

@@ -98,7 +98,7 @@ enum Encoder {
         length: usize,
     },
     Subwords {
-        model: BPE,
+        model: Box<BPE>,
         length: usize,
     },
 }
@@ -210,7 +210,7 @@ impl TextFit {
                     self.subwords
                         .finish(&config.normal(), config.vocabulary, MAX_LENGTH)?;
                 Encoder::Subwords {
-                    model,
+                    model: Box::new(model),
                     length: config.length.unwrap_or(length),
                 }
             }
@@ -243,7 +243,7 @@ impl FittedText {
     pub fn vocabulary(&self) -> usize {
         match &self.encoder {
             Encoder::Words { terms, .. } => FIRST_WORD + terms.len(),
-            Encoder::Subwords { model, .. } => tokenizers::Model::get_vocab_size(model),
+            Encoder::Subwords { model, .. } => tokenizers::Model::get_vocab_size(&**model),
             Encoder::Tfidf { .. } | Encoder::Hash { .. } => self.width(),
         }
     }
