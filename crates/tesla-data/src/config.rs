@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
 use crate::paths::Paths;
+use crate::prepare::TextConfig;
 use crate::quarantine::{BadPolicy, OnBad};
 use crate::source::public_name;
 use crate::table::MEMORY;
@@ -370,6 +371,9 @@ pub struct ColumnConfig {
     /// 1 for grey, 3 for colour. Default: the first image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<u8>,
+    /// How a text becomes numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextConfig>,
 }
 
 /// `[columns]`, by column name.

@@ -12,7 +12,7 @@
 //! * [`split`] divides rows into train, validation and test with a seed.
 //! * [`prepare`] learns imputation, scaling and encoding from the training rows only.
 //! * [`profile`](mod@profile) says what a data set looks like and what is suspicious about it.
-//! * [`samples`] is what comes out: numbers and pixels, ready to become tensors.
+//! * [`samples`] is what comes out: numbers, pixels and tokens, ready to become tensors.
 //!
 //! The crate knows nothing of Burn, of HTTP servers or of the command line.
 
@@ -32,6 +32,7 @@ pub mod source;
 pub mod split;
 mod suggest;
 mod table;
+mod tokens;
 
 /// Apache Arrow in the one version this workspace uses, under the paths of the umbrella crate.
 pub mod arrow {

@@ -3,6 +3,7 @@
 use crate::Result;
 
 pub use crate::floats::Floats;
+pub use crate::tokens::{SparseRows, TokenSet};
 
 /// Prepared rows.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub enum Inputs {
     Dense(Floats),
     /// Pictures of one size.
     Images(ImageSet),
+    /// Texts, as bags of terms or as sequences of ids.
+    Tokens(TokenSet),
 }
 
 /// Pictures of one size, 8 bits a channel until a batch is made of them.
@@ -53,15 +56,18 @@ pub enum Target {
 }
 
 impl Inputs {
-    /// The shape of one row: `[width]`, or `[channels, height, width]`.
+    /// The shape of one row: `[width]`, `[channels, height, width]`, or for texts `[vocabulary]` of
+    /// bags and `[length]` of sequences.
     pub fn row_shape(&self) -> Vec<usize> {
         match self {
             Inputs::Dense(values) => vec![values.width()],
             Inputs::Images(set) => vec![set.channels, set.height, set.width],
+            Inputs::Tokens(set) => set.row_shape(),
         }
     }
 
-    /// The given rows as one batch of 32-bit floats, images normalised: `[rows.len(), ..row_shape]`.
+    /// The given rows as one batch of 32-bit floats, images normalised, bags with their zeros and
+    /// sequences padded with zeros: `[rows.len(), ..row_shape]`.
     ///
     /// # Errors
     /// When rows stand in a temporary file that cannot be read.
@@ -84,6 +90,7 @@ impl Inputs {
                     }
                 }
             }
+            Inputs::Tokens(set) => rows.iter().for_each(|row| set.read(*row, &mut batch)),
         }
         Ok(batch)
     }

@@ -59,8 +59,8 @@ pub(crate) fn metadata(model: &Model, version: &str) -> Value {
             FittedColumn::Numeric(f) => {
                 json!({ "name": f.name, "datatype": "FP64", "shape": [-1] })
             }
-            FittedColumn::Category(f) => {
-                json!({ "name": f.name, "datatype": "BYTES", "shape": [-1] })
+            FittedColumn::Category(_) | FittedColumn::Text(_) => {
+                json!({ "name": feature.name(), "datatype": "BYTES", "shape": [-1] })
             }
             FittedColumn::Image(f) => json!({
                 "name": f.name, "datatype": "UINT8", "shape": [-1, f.channels, f.height, f.width],

@@ -9,7 +9,7 @@ use crate::arrow::datatypes::{DataType, Field};
 use crate::config::{ColumnConfigs, DataConfig};
 use crate::error::list;
 use crate::frame::{as_strings, downcast};
-use crate::source::IMAGE_KEY;
+use crate::source::{IMAGE_KEY, TEXT_KEY};
 use crate::{Error, Frame, Result};
 
 /// Text columns with more distinct values than this are free text, not categories.
@@ -45,7 +45,7 @@ impl Contract {
         };
         if contract.features().next().is_none() {
             return Err(Error::Config(format!(
-                "`{}` leaves no column to learn from: every column but `{target}` is dropped, empty or free text",
+                "`{}` leaves no column to learn from: every column but `{target}` is dropped, empty or an identifier",
                 frame.name()
             )));
         }
@@ -80,9 +80,10 @@ pub(crate) fn survey(
         }
     }
 
-    let has_images = schema.fields().iter().any(|f| is_image(f));
+    let has_content = schema.fields().iter().any(|f| is_content(f));
     let mut task = None;
     let mut rules = Vec::new();
+    let mut prose = Vec::new();
     for (field, stats) in std::iter::zip(schema.fields(), stats) {
         let said = columns.get(field.name()).and_then(|c| c.kind);
         let mut rule = stats.rule(field, said)?;
@@ -96,15 +97,34 @@ pub(crate) fn survey(
                 rule.range = None;
                 rule.categories = stats.categories(&rule.name)?;
             }
-        } else if data.drop.iter().any(|c| c == field.name())
-            || (has_images && rule.kind != ColumnKind::Image)
+        } else if data.drop.iter().any(|c| c == field.name()) || (has_content && !is_content(field))
         {
             rule.role = Role::Unused;
             rule.note = None;
         }
         rules.push(rule);
+        prose.push(stats.is_prose());
+    }
+    if task.is_some() {
+        use_texts(&mut rules, &prose);
     }
     Ok((task, rules))
+}
+
+/// Where nothing else is left to learn from, free text is: the columns of more than one word, or the
+/// only one there is.
+fn use_texts(rules: &mut [ColumnRule], prose: &[bool]) {
+    if rules.iter().any(|rule| rule.role == Role::Feature) {
+        return;
+    }
+    let texts: Vec<usize> = (0..rules.len())
+        .filter(|at| rules[*at].kind == ColumnKind::Text && rules[*at].note.is_some())
+        .collect();
+    let several = texts.len() > 1;
+    for at in texts.into_iter().filter(|at| prose[*at] || !several) {
+        rules[at].role = Role::Feature;
+        rules[at].note = None;
+    }
 }
 
 /// The target's name, where there is one; every configured column must exist.
@@ -112,7 +132,7 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
     let fields = frame.schema().fields();
     let names: Vec<String> = fields.iter().map(|f| f.name().clone()).collect();
     let target = match data.target.as_deref() {
-        None if fields.iter().any(|f| is_image(f)) && names.iter().any(|n| n == "label") => {
+        None if fields.iter().any(|f| is_content(f)) && names.iter().any(|n| n == "label") => {
             Some("label")
         }
         target => target,
@@ -138,15 +158,25 @@ fn is_image(field: &Field) -> bool {
     field.metadata().contains_key(IMAGE_KEY)
 }
 
+/// What the rows of a folder, or of a list of files, are about; its other columns describe them.
+fn is_content(field: &Field) -> bool {
+    is_image(field) || field.metadata().contains_key(TEXT_KEY)
+}
+
 /// What is known of a column after some batches.
 struct Stats {
     is_number: bool,
     is_image: bool,
+    /// Whether the source says that this is free text.
+    is_text: bool,
     rows: usize,
     missing: usize,
     range: Option<[f64; 2]>,
     /// Whether every number so far is whole.
     whole: bool,
+    /// Texts that were looked at, and those of them with a blank inside.
+    texts: usize,
+    blanks: usize,
     /// The distinct values as text, up to `MAX_DISTINCT`; only where they may be needed.
     distinct: Option<BTreeSet<String>>,
 }
@@ -155,10 +185,14 @@ impl Stats {
     fn new(field: &Field, is_category: bool) -> Self {
         let is_number = field.data_type().is_numeric();
         let is_image = is_image(field);
-        let wants_distinct = !is_image && (!is_number || is_category);
+        let is_text = field.metadata().contains_key(TEXT_KEY);
+        let wants_distinct = !is_image && (is_category || !(is_number || is_text));
         Self {
             is_number,
             is_image,
+            is_text,
+            texts: 0,
+            blanks: 0,
             rows: 0,
             missing: 0,
             range: None,
@@ -183,6 +217,8 @@ impl Stats {
         }
         if let Some(distinct) = self.distinct.as_mut().filter(|d| d.len() <= MAX_DISTINCT) {
             for value in as_strings(values)?.iter().flatten() {
+                self.texts += 1;
+                self.blanks += usize::from(value.trim().contains(char::is_whitespace));
                 if !distinct.contains(value) && distinct.len() <= MAX_DISTINCT {
                     distinct.insert(value.to_string());
                 }
@@ -203,6 +239,10 @@ impl Stats {
         };
         if self.is_image {
             rule.kind = ColumnKind::Image;
+            return Ok(rule);
+        }
+        if self.is_text && said.is_none() {
+            rule.kind = ColumnKind::Text;
             return Ok(rule);
         }
         if self.missing == self.rows {
@@ -237,16 +277,21 @@ impl Stats {
         match rule.kind {
             ColumnKind::Numeric => rule.range = self.range,
             ColumnKind::Category => rule.categories = self.categories(field.name())?,
-            ColumnKind::Text => {
+            ColumnKind::Text if said.is_none() => {
                 rule.role = Role::Unused;
                 rule.note = Some(
-                    "it looks like free text or an identifier; say `kind = \"category\"` to use it"
+                    "it looks like free text or an identifier; say `kind = \"category\"` to use it, or drop the other columns to learn from it as text"
                         .into(),
                 );
             }
-            ColumnKind::Image => {}
+            ColumnKind::Text | ColumnKind::Image => {}
         }
         Ok(rule)
+    }
+
+    /// Whether most values have more than one word, which no identifier has.
+    fn is_prose(&self) -> bool {
+        2 * self.blanks > self.texts
     }
 
     /// The distinct values, sorted.

@@ -425,6 +425,47 @@ mod tests {
     }
 
     #[test]
+    fn free_text_is_learned_from_where_it_stands_alone() {
+        let table = |header: &str, row: &dyn Fn(usize) -> String| {
+            let rows: String = (0..30).map(|i| row(i) + "\n").collect();
+            infer(&format!("{header}\n{rows}"), "y").unwrap()
+        };
+        let used = |contract: &Contract| -> Vec<String> {
+            contract.features().map(|rule| rule.name.clone()).collect()
+        };
+        let prose = |i| format!("call me at {i}");
+        let label = |i| ["ham", "spam"][i % 2];
+        let alone = table("y,text", &|i| format!("{},{}", label(i), prose(i)));
+        assert_eq!(alone.task, Task::Classification);
+        let rule = alone.features().next().unwrap();
+        assert_eq!((rule.kind, rule.note.is_none()), (ColumnKind::Text, true));
+        let with_id = table("id,text,y", &|i| format!("m{i},{},{}", prose(i), label(i)));
+        assert_eq!(used(&with_id), ["text"]);
+        let names = table("name,y", &|i| format!("m{i},{}", label(i)));
+        assert_eq!(used(&names), ["name"]);
+        let beside = table("text,x,y", &|i| format!("{},{i},{}", prose(i), label(i)));
+        assert_eq!(used(&beside), ["x"]);
+        assert_eq!(beside.notes().next().unwrap().0, "text");
+    }
+
+    #[test]
+    fn a_folder_of_texts_knows_its_target() {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in [("a/1.txt", "up"), ("a/2.txt", "up up"), ("b/1.txt", "down")] {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let data = DataConfig::default();
+        let source = crate::source::open(root.path(), &data).unwrap();
+        let frame = Frame::read_all(source).unwrap();
+        let contract = Contract::infer(&frame, &data, &Default::default()).unwrap();
+        assert_eq!(contract.target().unwrap().categories, ["a", "b"]);
+        let features: Vec<_> = contract.features().map(|rule| (&*rule.name, rule.kind)).collect();
+        assert_eq!(features, [("text", ColumnKind::Text)]);
+    }
+
+    #[test]
     fn conform_refuses_text_in_a_number_and_unknown_classes() {
         let contract = infer("x,y\n1,a\n2,b\n", "y").unwrap();
         let place = |row: usize| format!("row {}", row + 1);

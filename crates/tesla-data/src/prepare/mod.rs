@@ -7,6 +7,7 @@ mod category;
 mod image;
 mod numeric;
 mod target;
+mod text;
 
 use crate::arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -14,18 +15,20 @@ use serde::{Deserialize, Serialize};
 use crate::config::{ColumnConfigs, Impute};
 use crate::contract::{ColumnKind, ColumnRule, Contract, Need, Role, column};
 use crate::floats::FloatsBuilder;
-use crate::samples::{Floats, ImageSet, Inputs, Samples, Target};
+use crate::samples::{Floats, ImageSet, Inputs, Samples, SparseRows, Target, TokenSet};
 use crate::{Error, Result, Selection};
 use category::CategoryFit;
 use image::ImageFit;
 use numeric::NumericFit;
 use target::TargetFit;
+use text::TextFit;
 
 pub use category::FittedCategory;
 pub use image::FittedImage;
 pub(crate) use image::decode_file;
 pub use numeric::FittedNumeric;
 pub use target::FittedTarget;
+pub use text::{Accents, AlsoTerms, Analyzer, FittedText, Norm, TextConfig, TextEncoding};
 
 /// What will be done to each column. It has seen no row yet and cannot transform one.
 pub struct Pipeline<'a> {
@@ -52,13 +55,15 @@ pub enum FittedColumn {
     Category(FittedCategory),
     /// Decoded, resized and normalised per channel.
     Image(FittedImage),
+    /// A bag of weighted terms, or a sequence of ids.
+    Text(FittedText),
 }
 
 impl<'a> Pipeline<'a> {
     /// The steps that follow from the contract, except where `columns` says otherwise.
     ///
     /// # Errors
-    /// When images and other features are mixed, which no model takes yet.
+    /// When images or texts are mixed with other features, which no model takes yet.
     pub fn new(contract: &'a Contract, columns: &'a ColumnConfigs) -> Result<Self> {
         let images = contract.features().filter(|f| f.kind == ColumnKind::Image).count();
         if images > 0 && contract.features().count() > 1 {
@@ -66,6 +71,7 @@ impl<'a> Pipeline<'a> {
                 "images cannot be combined with other feature columns: drop one or the other";
             return Err(Error::Config(message.into()));
         }
+        text::check_features(contract, columns)?;
         Ok(Self { contract, columns })
     }
 
@@ -88,6 +94,7 @@ impl<'a> Pipeline<'a> {
                     Fit::Numeric(fit) => fit.update(values)?,
                     Fit::Category(fit) => fit.update(values)?,
                     Fit::Image(fit) => fit.update(field, values, &place)?,
+                    Fit::Text(fit) => fit.update(values)?,
                     Fit::Target(fit) => fit.update(values)?,
                 }
             }
@@ -100,6 +107,7 @@ impl<'a> Pipeline<'a> {
                 Fit::Numeric(fit) => features.push(FittedColumn::Numeric(fit.finish())),
                 Fit::Category(fit) => features.push(FittedColumn::Category(fit.finish())),
                 Fit::Image(fit) => features.push(FittedColumn::Image(fit.finish()?)),
+                Fit::Text(fit) => features.push(FittedColumn::Text(fit.finish()?)),
                 Fit::Target(fit) => target = Some(fit.finish()?),
             }
         }
@@ -141,10 +149,9 @@ impl<'a> Pipeline<'a> {
                 _ => Err(invalid("`mode` or `missing`")),
             },
             ColumnKind::Image => Ok(Fit::Image(ImageFit::new(&rule.name, &config))),
-            ColumnKind::Text => Err(Error::Config(format!(
-                "column `{}` holds free text, which no model takes yet: drop it or say `kind = \"category\"`",
-                rule.name
-            ))),
+            ColumnKind::Text => {
+                Ok(Fit::Text(TextFit::new(&rule.name, &config.text.unwrap_or_default())?))
+            }
         }
     }
 }
@@ -154,6 +161,7 @@ enum Fit {
     Numeric(NumericFit),
     Category(CategoryFit),
     Image(ImageFit),
+    Text(TextFit),
     Target(TargetFit),
 }
 
@@ -172,6 +180,7 @@ impl FittedPipeline {
                 let (at, field) = column(rows, &image.name)?;
                 Inputs::Images(image.transform(field, rows.column(at), place)?)
             }
+            [FittedColumn::Text(_), ..] => Inputs::Tokens(self.tokens(rows)?),
             _ => {
                 let values = self.matrix(rows)?.into_iter().map(|v| v as f32).collect();
                 Inputs::Dense(Floats::new(self.width(), values))
@@ -192,6 +201,7 @@ impl FittedPipeline {
     pub fn collect(&self, rows: &Selection<'_>) -> Result<Samples> {
         let mut dense = FloatsBuilder::new(self.width(), rows.frame().memory());
         let mut images: Option<ImageSet> = None;
+        let mut tokens: Option<TokenSet> = None;
         let mut target = Target::Absent;
         let mut start = 0;
         for batch in rows.batches()? {
@@ -206,6 +216,13 @@ impl FittedPipeline {
                         None => images = Some(set),
                     }
                 }
+                [FittedColumn::Text(_), ..] => {
+                    let set = self.tokens(&batch)?;
+                    match &mut tokens {
+                        Some(tokens) => tokens.append(set),
+                        None => tokens = Some(set),
+                    }
+                }
                 _ => dense.extend(self.matrix(&batch)?.into_iter().map(|v| v as f32))?,
             }
             target.extend(self.target_values(&batch)?);
@@ -213,9 +230,10 @@ impl FittedPipeline {
         }
         Ok(Samples {
             len: start,
-            inputs: match images {
-                Some(images) => Inputs::Images(images),
-                None => Inputs::Dense(dense.finish()?),
+            inputs: match (images, tokens) {
+                (Some(images), _) => Inputs::Images(images),
+                (_, Some(tokens)) => Inputs::Tokens(tokens),
+                _ => Inputs::Dense(dense.finish()?),
             },
             target,
         })
@@ -235,8 +253,14 @@ impl FittedPipeline {
     /// The tabular features in full precision, row-major, `[rows, width]`.
     ///
     /// # Errors
-    /// When a column is missing.
+    /// When a column is missing, or holds images or texts.
     pub fn matrix(&self, rows: &RecordBatch) -> Result<Vec<f64>> {
+        let no_table =
+            |f: &&FittedColumn| matches!(f, FittedColumn::Image(_) | FittedColumn::Text(_));
+        if let Some(feature) = self.features.iter().find(no_table) {
+            let message = format!("column `{}` holds images or texts", feature.name());
+            return Err(Error::Config(message));
+        }
         let width = self.width();
         let mut out = vec![0.0; rows.num_rows() * width];
         let mut first = 0;
@@ -247,13 +271,44 @@ impl FittedPipeline {
                 FittedColumn::Category(f) => {
                     f.transform(rows.column(at), &mut out, width, first)?
                 }
-                FittedColumn::Image(f) => {
-                    return Err(Error::Config(format!("column `{}` holds images", f.name)));
-                }
+                FittedColumn::Image(_) | FittedColumn::Text(_) => {}
             }
             first += feature.width();
         }
         Ok(out)
+    }
+
+    /// The bags of texts in full precision, `[rows, width]`: the terms of each text column, side by
+    /// side.
+    ///
+    /// # Errors
+    /// When a column is missing, or becomes anything but bags.
+    pub fn sparse(&self, rows: &RecordBatch) -> Result<SparseRows> {
+        let mut all: Option<SparseRows> = None;
+        for feature in &self.features {
+            let (at, _) = column(rows, feature.name())?;
+            let FittedColumn::Text(text) = feature else {
+                let message = format!("column `{}` holds no texts", feature.name());
+                return Err(Error::Config(message));
+            };
+            let next = text.matrix(rows.column(at))?;
+            all = Some(match all {
+                Some(all) => all.beside(&next),
+                None => next,
+            });
+        }
+        all.ok_or_else(|| Error::Config("there is no text column".into()))
+    }
+
+    /// Texts as a network sees them.
+    fn tokens(&self, rows: &RecordBatch) -> Result<TokenSet> {
+        match self.features.as_slice() {
+            [FittedColumn::Text(text)] if text.is_sequence() => {
+                let (at, _) = column(rows, &text.name)?;
+                text.transform(rows.column(at))
+            }
+            _ => Ok(self.sparse(rows)?.into()),
+        }
     }
 
     /// Numbers per row in [`FittedPipeline::matrix`]: one per numeric column, one per level of a
@@ -262,9 +317,17 @@ impl FittedPipeline {
         self.features.iter().map(FittedColumn::width).sum()
     }
 
-    /// The names of the numbers, such as `age` and `workclass=Private`.
+    /// The names of the numbers, such as `age`, `workclass=Private` and `word:free`; with the column
+    /// before them, `subject:word:free`, where there are several texts.
     pub fn feature_names(&self) -> Vec<String> {
-        self.features.iter().flat_map(FittedColumn::names).collect()
+        match self.features.as_slice() {
+            [FittedColumn::Text(_), _, ..] => self
+                .features
+                .iter()
+                .flat_map(|f| f.names().into_iter().map(move |name| format!("{}:{name}", f.name())))
+                .collect(),
+            features => features.iter().flat_map(FittedColumn::names).collect(),
+        }
     }
 }
 
@@ -275,6 +338,7 @@ impl FittedColumn {
             FittedColumn::Numeric(f) => &f.name,
             FittedColumn::Category(f) => &f.name,
             FittedColumn::Image(f) => &f.name,
+            FittedColumn::Text(f) => &f.name,
         }
     }
 
@@ -284,12 +348,14 @@ impl FittedColumn {
             FittedColumn::Numeric(_) => 1,
             FittedColumn::Category(f) => f.width(),
             FittedColumn::Image(f) => f.height as usize * f.width as usize * f.channels as usize,
+            FittedColumn::Text(f) => f.width(),
         }
     }
 
     fn names(&self) -> Vec<String> {
         match self {
             FittedColumn::Category(f) => f.names(),
+            FittedColumn::Text(f) => f.names(),
             _ => vec![self.name().to_string()],
         }
     }

@@ -113,6 +113,9 @@ pub(crate) const BATCH_BYTES: usize = 32 << 20;
 /// PNG, JPEG and other image files, or `HEIGHTxWIDTHxCHANNELS` for raw 8-bit pixels.
 pub const IMAGE_KEY: &str = "tesla.image";
 
+/// The key of a column's Arrow field metadata that says it is free text, whatever it looks like.
+pub const TEXT_KEY: &str = "tesla.text";
+
 /// A place that rows come from.
 pub trait Source: Send + Sync {
     /// The source as the user wrote it, without directories.

@@ -1,7 +1,8 @@
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::folder::Folder;
-use super::{Batches, Source, require};
+use super::{Batches, Source, TEXT_KEY, require};
 use crate::arrow::datatypes::{DataType, Field, SchemaRef};
 use crate::{Error, Place, Result};
 
@@ -34,7 +35,9 @@ impl Source for TextFolder {
     }
 
     fn schema(&self) -> Result<SchemaRef> {
-        Ok(self.folder.schema(Field::new("text", DataType::Utf8, false)))
+        let text = Field::new("text", DataType::Utf8, false);
+        let about = HashMap::from([(TEXT_KEY.to_string(), "true".to_string())]);
+        Ok(self.folder.schema(text.with_metadata(about)))
     }
 
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
