@@ -5,6 +5,7 @@
 
 mod csv_spectrum;
 mod json_test_suite;
+mod leak;
 mod real_sets;
 
 use std::path::PathBuf;
