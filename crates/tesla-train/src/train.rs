@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
-use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Selection};
+use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Selection, Split};
 
 use crate::{Config, Event, Observer, Report, Result, TrainConfig, engine, evaluate, solve};
 
@@ -15,6 +15,8 @@ pub struct Trained {
     pub valid: Option<Report>,
     /// The rows that were set apart, source by source.
     pub bad: Vec<BadRow>,
+    /// How the rows were divided.
+    pub split: Split,
     /// The loss of the very first step; `None` for a model that is solved exactly.
     pub first_loss: Option<f64>,
 }
@@ -57,9 +59,9 @@ pub fn train(
     // Which rows teach, which tune, which judge.
     let classes = frame.class_ids(&contract)?;
     let split = data.split(&config.data, classes.as_deref(), seed)?;
-    let train = frame.select(split.train);
-    let valid = part(&data.valid, frame, split.valid);
-    let test = part(&data.test, frame, split.test);
+    let train = frame.select(split.train.clone());
+    let valid = part(&data.valid, frame, split.valid.clone());
+    let test = part(&data.test, frame, split.test.clone());
 
     // What preparation learns from the training rows, and what it makes of them.
     let pipeline = Pipeline::new(&contract, &config.columns)?.fit(&train)?;
@@ -135,6 +137,7 @@ pub fn train(
         test,
         valid,
         bad,
+        split,
         first_loss: fitted.first_loss,
     })
 }

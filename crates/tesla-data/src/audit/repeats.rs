@@ -12,13 +12,16 @@ use crate::profile::cells::{Cells, row_hashes};
 use crate::profile::share;
 use crate::{Frame, Result};
 
-/// A row is a copy, not a coincidence, when so few training rows would equal it if its columns had
-/// nothing to do with each other. Columns have, so real coincidences come far below 1: of the
-/// census of 1994, 18 % of the official test rows repeat a training row, 0.1 % at less than this.
-const COINCIDENCE: f64 = 1e-6;
+/// A row is a copy, not a coincidence, when fewer than this many coincidences would be expected of
+/// as many rows as are trained on, if the columns had nothing to do with each other. Columns have,
+/// so real coincidences come more often: of the census of 1994, 18 % of the official test rows
+/// repeat a training row, but only 0.3 % are copies by this rule.
+const COINCIDENCES: f64 = 0.1;
 /// More copies than this share of a part end the run: a model that learns rows by heart gains as
 /// much.
 const COPIES: f64 = 0.01;
+/// So do not one or two, which small data sets such as iris have.
+const FEW: usize = 3;
 /// Images repeat byte for byte by copying only.
 const IMAGES: f64 = 0.01;
 /// People do write the same twice: of SMS Spam, 11 % of the test messages repeat a training message.
@@ -54,15 +57,14 @@ pub(super) fn repeats(parts: &Parts<'_>, contract: &Contract) -> Result<Vec<Find
             let lower: ArrayRef = Arc::new(lower.collect::<StringArray>());
             hashes(&lower)
         })?;
-        let what =
-            format!("whose `{}` is that of an earlier part but for case and blanks", rule.name);
+        let what = format!("have a `{}` of an earlier part, but for case and blanks", rule.name);
         let fix = "remove such rows from one part, or divide by groups of equal texts";
         let rule = (FindingKind::RepeatedTexts, rule.name.as_str());
         found.extend(finding(parts, &overlaps, rule, &what, fix, TEXTS));
     }
     for rule in of_kind(ColumnKind::Image) {
         let overlaps = overlaps(parts, |frame| hashes(&frame.column(&rule.name)?))?;
-        let what = format!("whose `{}` is that of an earlier part byte for byte", rule.name);
+        let what = format!("have an `{}` of an earlier part, byte for byte", rule.name);
         let fix = "remove the copies, with `duplicates = \"drop\"` in `[data]` where they are in one source and of one class";
         let rule = (FindingKind::RepeatedImages, rule.name.as_str());
         found.extend(finding(parts, &overlaps, rule, &what, fix, IMAGES));
@@ -91,15 +93,16 @@ fn rows(parts: &Parts<'_>, contract: &Contract) -> Result<Option<Finding>> {
         return Ok(None);
     }
     let copies = copies(parts, &overlaps, &names)?;
-    let grave = std::iter::zip(&overlaps, &copies)
-        .any(|(overlap, copies)| share(*copies, parts.all[overlap.part].rows.len()) > COPIES);
+    let grave = std::iter::zip(&overlaps, &copies).any(|(overlap, copies)| {
+        *copies >= FEW && share(*copies, parts.all[overlap.part].rows.len()) > COPIES
+    });
     let what = match copies.iter().sum::<usize>() {
         0 => {
             "that have the features of a row of an earlier part, as coarse columns do by themselves"
                 .into()
         }
         copies => format!(
-            "that have the features of a row of an earlier part, {copies} of them beyond coincidence"
+            "have the features of a row of an earlier part, {copies} of them beyond coincidence"
         ),
     };
     let fix = "leave out copies with `duplicates = \"drop\"` in `[data]`, or keep them together with `split.by = \"group\"`";
@@ -115,7 +118,7 @@ fn rows(parts: &Parts<'_>, contract: &Contract) -> Result<Option<Finding>> {
     }))
 }
 
-/// How many rows of each overlap are copies, see [`COINCIDENCE`]. A column at a time, and of each
+/// How many rows of each overlap are copies, see [`COINCIDENCES`]. A column at a time, and of each
 /// only the values that such rows have.
 fn copies(parts: &Parts<'_>, overlaps: &[Overlap], names: &[&str]) -> Result<Vec<usize>> {
     let train = &parts.train().rows;
@@ -142,8 +145,9 @@ fn copies(parts: &Parts<'_>, overlaps: &[Overlap], names: &[&str]) -> Result<Vec
             }
         }
     }
-    let few = |expected: &Vec<f64>| expected.iter().filter(|e| **e < COINCIDENCE.ln()).count();
-    Ok(expected.iter().map(few).collect())
+    let few = (COINCIDENCES / n).ln();
+    let copies = |expected: &Vec<f64>| expected.iter().filter(|e| **e < few).count();
+    Ok(expected.iter().map(copies).collect())
 }
 
 fn hashes(values: &ArrayRef) -> Result<Vec<Option<u64>>> {
@@ -204,7 +208,7 @@ fn finding(
         },
         column: Some(column.to_string()),
         message: format!(
-            "{} are rows {what} (such as {}, a repeat of {}): on those, the figures measure memory",
+            "{} {what} (such as {}, a repeat of {}), so that the figures reward memory there",
             counts.join(" and "),
             parts.all[first.part].place(first.rows[0]),
             parts.all[first.first.0].place(first.first.1)

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::parts::Parts;
 use super::{Finding, FindingKind, Severity};
 use crate::arrow::array::{ArrayRef, UInt32Array};
-use crate::contract::{ColumnKind, ColumnRule, Contract, Task};
+use crate::contract::{ColumnKind, ColumnRule, Contract};
 use crate::profile::cells::{Cells, Seen};
 use crate::profile::relation::{self, RARE, Target, Tells, gives_away, pearson, spearman};
 use crate::profile::warnings::{count, is_id};
@@ -251,9 +251,9 @@ fn enough(rows: usize, found: [Option<(&'static str, f64)>; 2]) -> Option<(&'sta
 fn apart(pairs: &[(f64, u32)], classes: usize) -> Option<f64> {
     let mut sorted = pairs.to_vec();
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let mut below = vec![0.0; classes];
+    let mut below = vec![0f64; classes];
     // For each pair of classes: how often the first has the larger number, ties for a half.
-    let mut wins = vec![0.0; classes * classes];
+    let mut wins = vec![0f64; classes * classes];
     for same in sorted.chunk_by(|a, b| a.0 == b.0) {
         let mut here = vec![0.0; classes];
         same.iter().for_each(|(_, class)| here[*class as usize] += 1.0);

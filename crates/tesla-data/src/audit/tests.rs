@@ -93,14 +93,14 @@ fn an_honest_table_raises_nothing() {
 
 #[test]
 fn copied_rows_stop_and_coincidences_warn() {
-    let row = |i: usize| format!("{},{},{}", noise(i, 1), noise(i, 3), noise(i, 2));
+    let row = |i: usize| format!("{},{},{},{}", noise(i, 1), noise(i, 3), noise(i, 4), noise(i, 2));
     let mut rows: Vec<String> = (0..500).map(row).collect();
     (0..5).for_each(|k| rows[5 * k + 4] = rows[5 * k].clone());
-    let found = plain("x,z,y", &rows);
+    let found = plain("x,z,u,y", &rows);
     assert_eq!(kinds(&found), [(RepeatedRows, Stop, "")]);
     assert_eq!(
         found[0].to_string(),
-        "5 of 100 test rows (5.0 %) are rows that have the features of a row of an earlier part, 5 of them beyond coincidence (such as `t.csv` line 6, a repeat of `t.csv` line 2): on those, the figures measure memory: leave out copies with `duplicates = \"drop\"` in `[data]`, or keep them together with `split.by = \"group\"`, or say `accept = [\"repeated_rows\"]` in `[audit]`"
+        "5 of 100 test rows (5.0 %) have the features of a row of an earlier part, 5 of them beyond coincidence (such as `t.csv` line 6, a repeat of `t.csv` line 2), so that the figures reward memory there: leave out copies with `duplicates = \"drop\"` in `[data]`, or keep them together with `split.by = \"group\"`, or say `accept = [\"repeated_rows\"]` in `[audit]`"
     );
     // Six different rows of features: nobody has copied them.
     let rows: Vec<String> = (0..500)

@@ -1,9 +1,12 @@
-//! Preparation learns from the training rows only.
+//! Preparation learns from the training rows only, and the auditor lets honest data pass.
 
 use proptest::prelude::*;
+use tesla_data::audit::{Severity, audit};
 use tesla_data::config::{ColumnConfigs, CsvConfig};
 use tesla_data::source::{CsvSource, Input};
-use tesla_data::{BadPolicy, Contract, DataConfig, FittedPipeline, Frame, Pipeline};
+use tesla_data::{
+    AuditConfig, BadPolicy, Contract, DataConfig, Dataset, FittedPipeline, Frame, Pipeline,
+};
 
 /// A number or none, a category or none, a class.
 type Row = (Option<i16>, Option<u8>, bool);
@@ -53,4 +56,69 @@ proptest! {
         let columns: ColumnConfigs = toml::from_str(&columns).unwrap();
         prop_assert_eq!(fitted(&rows, &columns), fitted(&changed, &columns));
     }
+}
+
+#[test]
+fn honest_data_raises_nothing_that_stops() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
+    for (name, target) in [
+        ("iris", "species"),
+        ("wine", "cultivar"),
+        ("breast-cancer", "diagnosis"),
+        ("diabetes", "progression"),
+    ] {
+        let config = DataConfig {
+            source: format!("{name}/{name}.csv").into(),
+            target: Some(target.into()),
+            ..Default::default()
+        };
+        let data = Dataset::load(&config, &folder).unwrap();
+        let contract = Contract::infer(&data.frame, &config, &ColumnConfigs::new()).unwrap();
+        let data = data.settle(&contract, &config.bad_policy()).unwrap();
+        let classes = data.frame.class_ids(&contract).unwrap();
+        for seed in 0..3 {
+            let split = data.split(&config, classes.as_deref(), seed).unwrap();
+            let found = audit(&data, &contract, &split, &AuditConfig::default(), &config.split);
+            let grave = |found: &tesla_data::Finding| found.severity == Severity::Stop;
+            let found: Vec<_> = found.unwrap().into_iter().filter(grave).collect();
+            assert_eq!(found, [], "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_divides_the_rows_is_read_and_is_no_feature() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = String::from("x,who,y\n");
+    (0..60).for_each(|i| text.push_str(&format!("{},{},{}\n", i * 17 % 23, i / 6, i * 7 % 31)));
+    std::fs::write(folder.path().join("t.csv"), text).unwrap();
+    let load = |drop: &str, columns: &str| {
+        let config = format!(
+            "source = \"t.csv\"\ntarget = \"y\"\ntask = \"regression\"\n{drop}\nsplit = {{ by = \"group\", column = \"who\" }}"
+        );
+        let config: DataConfig = toml::from_str(&config).unwrap();
+        let data = Dataset::load(&config, folder.path()).unwrap();
+        let columns: ColumnConfigs = toml::from_str(columns).unwrap();
+        let contract = Contract::infer(&data.frame, &config, &columns).unwrap();
+        let data = data.settle(&contract, &config.bad_policy()).unwrap();
+        let split = data.split(&config, None, 0).unwrap();
+        let part = |rows: &[u32]| {
+            rows.iter()
+                .map(|row| row / 6)
+                .collect::<std::collections::BTreeSet<_>>()
+        };
+        assert!(part(&split.train).is_disjoint(&part(&split.test)));
+        contract
+    };
+    let features =
+        |contract: &Contract| contract.features().map(|rule| rule.name.clone()).collect::<Vec<_>>();
+    let contract = load("", "");
+    assert_eq!(features(&contract), ["x"]);
+    let note = contract.notes().next().unwrap();
+    assert_eq!(
+        note,
+        ("who", "it divides the rows (`split.column`); say `[columns.who]` to learn from it too")
+    );
+    assert_eq!(features(&load("drop = [\"who\"]", "")), ["x"]);
+    assert_eq!(features(&load("", "who = { kind = \"numeric\" }")), ["x", "who"]);
 }

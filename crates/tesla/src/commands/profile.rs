@@ -51,6 +51,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     config.data.test = None;
     config.data.valid = None;
     config.data.split.test_rows = None;
+    config.data.split.file = None;
     let data = Dataset::load(&config.data, &base)?;
     let found = profile(&data.frame, &config.data, &config.columns)?;
 
