@@ -245,9 +245,9 @@ fn enough(rows: usize, found: [Option<(&'static str, f64)>; 2]) -> Option<(&'sta
 }
 
 /// How well a number tells every two classes apart: for two classes the area under the ROC curve,
-/// for more the mean over pairs of classes (D. Hand, R. Till, Machine Learning 45, 2001). Which of
-/// two classes has the larger numbers makes no difference. The best class against the rest would be
-/// too easy: one petal tells one iris from the others.
+/// for more the least over pairs of classes. Which of two has the larger numbers makes no
+/// difference. The best class against the rest, or the mean over pairs, would be too easy: one
+/// petal tells one iris from the other two.
 fn apart(pairs: &[(f64, u32)], classes: usize) -> Option<f64> {
     let mut sorted = pairs.to_vec();
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -265,18 +265,13 @@ fn apart(pairs: &[(f64, u32)], classes: usize) -> Option<f64> {
         }
         std::iter::zip(&mut below, here).for_each(|(below, here)| *below += here);
     }
-    let (mut sum, mut n) = (0.0, 0.0);
-    for a in 0..classes {
-        for b in 0..a {
-            let all = below[a] * below[b];
-            if all > 0.0 {
-                let area = wins[a * classes + b] / all;
-                sum += area.max(1.0 - area);
-                n += 1.0;
-            }
-        }
-    }
-    (n > 0.0).then(|| sum / n)
+    let pairs = (0..classes).flat_map(|a| (0..a).map(move |b| (a, b)));
+    let areas = pairs.filter_map(|(a, b)| {
+        let all = below[a] * below[b];
+        let area = wins[a * classes + b] / all;
+        (all > 0.0).then(|| area.max(1.0 - area))
+    });
+    areas.min_by(f64::total_cmp)
 }
 
 /// Each row's mean of the answers of its level in the other folds; of all rows there, where the

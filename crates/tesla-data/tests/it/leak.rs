@@ -76,7 +76,7 @@ fn honest_data_raises_nothing_that_stops() {
         let contract = Contract::infer(&data.frame, &config, &ColumnConfigs::new()).unwrap();
         let data = data.settle(&contract, &config.bad_policy()).unwrap();
         let classes = data.frame.class_ids(&contract).unwrap();
-        for seed in 0..3 {
+        for seed in 0..6 {
             let split = data.split(&config, classes.as_deref(), seed).unwrap();
             let found = audit(&data, &contract, &split, &AuditConfig::default(), &config.split);
             let grave = |found: &tesla_data::Finding| found.severity == Severity::Stop;
