@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::{ColumnKind, Task};
 use crate::paths::Paths;
 use crate::prepare::TextConfig;
-use crate::quarantine::{BadPolicy, OnBad};
+use crate::quarantine::{BadPolicy, Duplicates, OnBad};
 use crate::source::public_name;
 use crate::table::MEMORY;
 
@@ -53,6 +53,8 @@ pub struct DataConfig {
     pub drop: Vec<String>,
     /// How the rows are divided.
     pub split: SplitConfig,
+    /// What happens to rows that repeat an earlier one in target and every feature.
+    pub duplicates: Duplicates,
     /// What happens to a row that cannot be read or that breaks the contract.
     pub on_bad: OnBad,
     /// The largest share of rows, in 0..1, that may be set apart.
@@ -76,7 +78,11 @@ pub struct DataConfig {
 
 impl Default for DataConfig {
     fn default() -> Self {
-        let BadPolicy { on_bad, max_bad } = BadPolicy::default();
+        let BadPolicy {
+            on_bad,
+            max_bad,
+            duplicates,
+        } = BadPolicy::default();
         Self {
             source: Paths::default(),
             format: None,
@@ -86,6 +92,7 @@ impl Default for DataConfig {
             task: None,
             drop: Vec::new(),
             split: SplitConfig::default(),
+            duplicates,
             on_bad,
             max_bad,
             memory: MEMORY >> 20,
@@ -106,11 +113,12 @@ impl DataConfig {
         self.memory.saturating_mul(1 << 20)
     }
 
-    /// What happens to bad rows.
+    /// What happens to bad rows and to duplicates.
     pub fn bad_policy(&self) -> BadPolicy {
         BadPolicy {
             on_bad: self.on_bad,
             max_bad: self.max_bad,
+            duplicates: self.duplicates,
         }
     }
 
@@ -120,9 +128,13 @@ impl DataConfig {
         let mut data = self.clone();
         data.source = data.source.map(public_name);
         data.password_file = None;
-        for path in
-            [&mut data.test, &mut data.valid, &mut data.split.test_rows, &mut data.images.root]
-        {
+        for path in [
+            &mut data.test,
+            &mut data.valid,
+            &mut data.split.test_rows,
+            &mut data.split.file,
+            &mut data.images.root,
+        ] {
             *path = path.as_deref().map(public_name);
         }
         data
@@ -156,6 +168,10 @@ pub struct SplitConfig {
     /// Stratified by class where the target is a class, random where it is a number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<SplitBy>,
+    /// The column that `group`, `time`, `column` and `hash` go by. It is no feature unless
+    /// `[columns]` names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
     /// Share of all rows used for early stopping and tuning, in 0..1.
     pub valid: f64,
     /// Share of all rows kept for the final figures, in 0..1.
@@ -163,15 +179,20 @@ pub struct SplitConfig {
     /// A text file of zero-based row numbers, one a line: the test rows (`by = "rows"`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_rows: Option<String>,
+    /// The `split.json` of an earlier run, which is repeated (`by = "file"`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
 }
 
 impl Default for SplitConfig {
     fn default() -> Self {
         Self {
             by: None,
+            column: None,
             valid: 0.1,
             test: 0.2,
             test_rows: None,
+            file: None,
         }
     }
 }
@@ -184,8 +205,68 @@ pub enum SplitBy {
     Random,
     /// Shuffle within each class, so that every part has the classes in the same proportion.
     Stratified,
+    /// Rows with the same value of `column` stay together: patients, users, machines.
+    Group,
+    /// The earliest rows teach, later ones tune, the latest judge. `column` holds numbers or ISO
+    /// dates such as `2024-01-31` or `2024-01-31T12:00:00Z`; rows of one time stay together.
+    Time,
+    /// `column` says `train`, `valid` or `test`.
+    Column,
+    /// A hash of `column` decides, whatever the seed and the other rows: the first eight bytes of
+    /// the SHA-256 of its text, as a big-endian number over 2^64, are below `test`, below
+    /// `test + valid`, or not. A row keeps its part when the table grows.
+    Hash,
     /// The test rows are listed in a file; validation rows are drawn from the rest.
     Rows,
+    /// The parts are those of an earlier run.
+    File,
+}
+
+impl SplitBy {
+    /// The word for it in `tesla.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            SplitBy::Random => "random",
+            SplitBy::Stratified => "stratified",
+            SplitBy::Group => "group",
+            SplitBy::Time => "time",
+            SplitBy::Column => "column",
+            SplitBy::Hash => "hash",
+            SplitBy::Rows => "rows",
+            SplitBy::File => "file",
+        }
+    }
+}
+
+/// `[audit]`: what is looked for before training, and what is known and accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// Whether a grave finding ends the run. Default: `stop`.
+    pub level: AuditLevel,
+    /// Findings that are known: `"KIND:COLUMN"`, or `"KIND"` where no column is at fault.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accept: Vec<String>,
+    /// A column whose values must not be in two parts. Default: `split.column` of `by = "group"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// A column of times: later rows should not teach what earlier ones judge. Default:
+    /// `split.column` of `by = "time"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
+}
+
+/// What a grave finding does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditLevel {
+    /// It ends the run.
+    #[default]
+    Stop,
+    /// It is a warning.
+    Warn,
+    /// Nothing is looked for.
+    Off,
 }
 
 /// How a CSV file is written.

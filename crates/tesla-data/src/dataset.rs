@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::arrow::datatypes::{DataType, Field, Schema};
 use crate::config::DataConfig;
 use crate::source::Reading;
-use crate::split::{Split, read_rows, split};
+use crate::split::{Key, Rows, Split, read_rows, split};
 use crate::{BadPolicy, Contract, Error, Frame, Paths, Result, Source, source};
 
 /// The rows of a training run: one source that is divided, and rows somebody else set apart.
@@ -17,6 +17,8 @@ pub struct Dataset {
     pub test: Option<Frame>,
     /// The numbers that test rows have in the source.
     test_rows: Option<Vec<usize>>,
+    /// The split that is repeated.
+    saved: Option<Split>,
 }
 
 /// What `[data]` names, opened and not yet read.
@@ -73,7 +75,7 @@ impl<'a> Sources<'a> {
             let (memory, on_bad) = (config.memory_bytes(), config.on_bad);
             Frame::read(source.clone(), &Arc::new(schema), memory, on_bad)
         };
-        let schema = without_dropped(&*self.source, &config.drop)?;
+        let schema = without_dropped(&*self.source, config)?;
         // Texts and numbers are told apart once: a source of its own may happen to hold digits only.
         let own = |source: &Option<Arc<dyn Source>>| -> Result<Option<Frame>> {
             let Some(source) = source else {
@@ -99,6 +101,12 @@ impl<'a> Sources<'a> {
                 .as_deref()
                 .map(|path| read_rows(&self.base.join(path)))
                 .transpose()?,
+            saved: config
+                .split
+                .file
+                .as_deref()
+                .map(|path| Split::load(&self.base.join(path)))
+                .transpose()?,
         })
     }
 }
@@ -119,6 +127,7 @@ impl Dataset {
             valid: None,
             test: None,
             test_rows: None,
+            saved: None,
         }
     }
 
@@ -126,7 +135,7 @@ impl Dataset {
     /// has a source of its own takes nothing from the divided rows.
     ///
     /// # Errors
-    /// When the shares leave no training rows.
+    /// As [`split()`](crate::split::split), and when a part that has a source of its own is given rows.
     pub fn split(&self, config: &DataConfig, classes: Option<&[u32]>, seed: u64) -> Result<Split> {
         let mut shares = config.split.clone();
         if self.valid.is_some() {
@@ -135,8 +144,36 @@ impl Dataset {
         if self.test.is_some() {
             shares.test = 0.0;
         }
-        let rows = self.test_rows.as_ref().map(|rows| self.rows_of(rows)).transpose()?;
-        split(&shares, self.frame.len(), classes, rows.as_deref(), seed)
+        let frame = &self.frame;
+        let listed = self.test_rows.as_ref().map(|rows| self.rows_of(rows)).transpose()?;
+        let column = config.split.column.as_deref();
+        let values = column.map(|name| frame.column(name)).transpose()?;
+        let place = |row: usize| frame.place(row);
+        let key = column.zip(values.as_ref()).map(|(name, values)| Key {
+            name,
+            values,
+            place: &place,
+        });
+        let rows = Rows {
+            len: frame.len(),
+            classes,
+            listed: listed.as_deref(),
+            key,
+            saved: self.saved.as_ref(),
+        };
+        let parts = split(&shares, &rows, seed)?;
+        for (name, own, part) in
+            [("valid", &self.valid, &parts.valid), ("test", &self.test, &parts.test)]
+        {
+            if own.is_some() && !part.is_empty() {
+                return Err(Error::Config(format!(
+                    "`{name}` in `[data]` is a source of its own, but `split.by = \"{}\"` also puts {} rows there: remove one",
+                    parts.by.name(),
+                    part.len()
+                )));
+            }
+        }
+        Ok(parts)
     }
 
     /// The rows that keep the contract; see [`Frame::settle`].
@@ -150,6 +187,7 @@ impl Dataset {
             valid: self.valid.as_ref().map(settle).transpose()?,
             test: self.test.as_ref().map(settle).transpose()?,
             test_rows: self.test_rows.clone(),
+            saved: self.saved.clone(),
         })
     }
 
@@ -177,8 +215,9 @@ fn is_plain(field: &Field) -> bool {
 }
 
 /// The columns of a source but those that are left out, which must exist: what is wrong in them is
-/// of no concern.
-fn without_dropped(source: &dyn Source, drop: &[String]) -> Result<Schema> {
+/// of no concern. One that divides the rows is read nevertheless.
+fn without_dropped(source: &dyn Source, config: &DataConfig) -> Result<Schema> {
+    let DataConfig { drop, split, .. } = config;
     let schema = source.schema()?;
     let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     if let Some(column) = drop.iter().find(|column| !names.contains(column)) {
@@ -188,7 +227,11 @@ fn without_dropped(source: &dyn Source, drop: &[String]) -> Result<Schema> {
             valid: names,
         });
     }
-    let kept = schema.fields().iter().filter(|f| !drop.contains(f.name()));
+    let divides = |name: &String| split.column.as_ref() == Some(name);
+    let kept = schema
+        .fields()
+        .iter()
+        .filter(|f| !drop.contains(f.name()) || divides(f.name()));
     Ok(Schema::new(kept.cloned().collect::<Vec<_>>()))
 }
 

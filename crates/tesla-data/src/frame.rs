@@ -1,14 +1,15 @@
 //! The rows of a source as Arrow batches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
-use crate::arrow::compute::{cast, filter_record_batch, take_record_batch};
+use crate::arrow::compute::{cast, concat_batches, filter_record_batch, take_record_batch};
 use crate::arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use crate::contract::{Breach, Contract, Need, number};
-use crate::quarantine::{BadPolicy, BadRow, OnBad};
+use crate::profile::cells::row_hashes;
+use crate::quarantine::{BadPolicy, BadRow, Duplicates, OnBad};
 use crate::source::Source;
 use crate::table::{MEMORY, Table};
 use crate::{Error, Result};
@@ -23,6 +24,8 @@ pub struct Frame {
     nulled: Vec<BadRow>,
     source: Arc<dyn Source>,
     memory: usize,
+    /// What the rows were settled from, for the columns that the contract leaves out.
+    raw: Option<Arc<Frame>>,
 }
 
 /// A source with more bad rows than this, and more bad than good ones, is not read to its end.
@@ -70,6 +73,7 @@ impl Frame {
             nulled,
             source,
             memory,
+            raw: None,
         })
     }
 
@@ -83,7 +87,8 @@ impl Frame {
     }
 
     /// The rows that keep the contract, in its columns and types; the others are set apart, or
-    /// lose the value at fault, as `policy` says.
+    /// lose the value at fault, and duplicates are left out, as `policy` says. Rows read are rows
+    /// kept and rows in [`Frame::bad`].
     ///
     /// # Errors
     /// When more rows are bad than `policy` allows, or a column of the contract is missing.
@@ -94,6 +99,8 @@ impl Frame {
         // The first breach of each row that is set apart, and of each that loses values only.
         let mut first: BTreeMap<usize, Breach> = BTreeMap::new();
         let mut loses: BTreeMap<usize, Breach> = BTreeMap::new();
+        let mut seen: HashMap<u64, usize> = HashMap::new();
+        let mut repeats: Vec<[usize; 2]> = Vec::new();
         let batches = self.batches()?.map(|batch| {
             let (rows, breaches) = contract.examine(&batch?, Need::Target)?;
             let mut keep = vec![true; rows.num_rows()];
@@ -103,6 +110,18 @@ impl Frame {
                     first.entry(start + breach.row).or_insert(breach);
                 } else {
                     loses.entry(start + breach.row).or_insert(breach);
+                }
+            }
+            if policy.duplicates == Duplicates::Drop {
+                for (row, hash) in row_hashes(rows.columns())?.into_iter().enumerate() {
+                    let earlier = *match keep[row] {
+                        true => seen.entry(hash).or_insert(start + row),
+                        false => continue,
+                    };
+                    if earlier != start + row {
+                        keep[row] = false;
+                        repeats.push([start + row, earlier]);
+                    }
                 }
             }
             start += rows.num_rows();
@@ -117,6 +136,7 @@ impl Frame {
             nulled: self.nulled.clone(),
             source: self.source.clone(),
             memory: self.memory,
+            raw: Some(Arc::new(self.clone())),
         };
         loses.retain(|row, _| !first.contains_key(row));
         for (list, breaches) in [(&mut settled.bad, first), (&mut settled.nulled, loses)] {
@@ -126,9 +146,22 @@ impl Frame {
                 list.dedup_by_key(|bad| bad.number);
             }
         }
+        let faulty: Vec<BadRow> =
+            settled.bad.iter().filter(|bad| !bad.is_repeat()).cloned().collect();
+        policy.check(self.name(), &faulty, settled.len() + repeats.len())?;
+        if !repeats.is_empty() {
+            let [numbers, earlier]: [Vec<usize>; 2] =
+                [0, 1].map(|at| repeats.iter().map(|pair| self.number(pair[at])).collect());
+            let places = self.source.places(&numbers).into_iter();
+            let firsts = self.source.places(&earlier);
+            let rows = std::iter::zip(numbers, std::iter::zip(places, firsts));
+            let repeats =
+                rows.map(|(number, (place, first))| BadRow::repeat(number, place, &first));
+            settled.bad.extend(repeats);
+            settled.bad.sort_by_key(|bad| bad.number);
+        }
         let is_bad = |number| settled.bad.binary_search_by_key(&number, |b| b.number).is_ok();
         settled.nulled.retain(|row| !is_bad(row.number));
-        policy.check(self.name(), &settled.bad, settled.len())?;
         Ok(settled)
     }
 
@@ -145,6 +178,34 @@ impl Frame {
                 reason: breach.reason,
             })
             .collect()
+    }
+
+    /// The values of a column, one a row, whether or not the contract needs it.
+    ///
+    /// # Errors
+    /// When the source has no such column.
+    pub fn column(&self, name: &str) -> Result<ArrayRef> {
+        if self.schema().column_with_name(name).is_some() {
+            let at = self.schema().index_of(name)?;
+            let pieces: Vec<RecordBatch> = self
+                .batches()?
+                .map(|batch| Ok(batch?.project(&[at])?))
+                .collect::<Result<_>>()?;
+            let schema = Arc::new(self.schema().project(&[at])?);
+            return Ok(concat_batches(&schema, &pieces)?.column(0).clone());
+        }
+        let Some(raw) = &self.raw else {
+            return Err(Error::MissingColumn {
+                column: name.into(),
+                place: format!("`{}`", self.name()),
+                valid: self.schema().fields().iter().map(|f| f.name().clone()).collect(),
+            });
+        };
+        let all = raw.column(name)?;
+        // Whoever is kept here was kept there.
+        let at = (0..self.len()).filter_map(|row| raw.row_of(self.number(row)));
+        let at = UInt32Array::from_iter_values(at.map(|row| row as u32));
+        Ok(arrow_select::take::take(&all, &at, None)?)
     }
 
     /// All rows.
@@ -448,6 +509,49 @@ mod tests {
         assert_eq!((nulled.place.line, nulled.value.as_deref()), (Some(202), Some("oops")));
         let rows = lenient.to_batch().unwrap();
         assert!(rows.column(0).is_null(200) && rows.column(0).null_count() == 1);
+    }
+
+    #[test]
+    fn duplicates_are_left_out_counted_and_no_fault() {
+        let policy = BadPolicy {
+            max_bad: 0.2,
+            duplicates: Duplicates::Drop,
+            ..Default::default()
+        };
+        let frame = settle("x,y\n0,a\n0,b\n0,a\n1\n0,a\n-0,b\n1,b\n", &policy).unwrap();
+        let reasons: Vec<&str> = frame.bad().iter().map(|bad| bad.reason.as_str()).collect();
+        assert_eq!((frame.len(), reasons.len()), (3, 4));
+        assert_eq!([reasons[0], reasons[3]], ["repeats `line 2`", "repeats `line 3`"]);
+        assert_eq!(frame.bad().iter().filter(|bad| bad.is_repeat()).count(), 3);
+        assert_eq!(frame.number(2), 6);
+        // Settled again, nothing changes: duplicates never count as faults.
+        let keep = BadPolicy {
+            max_bad: 0.2,
+            ..Default::default()
+        };
+        assert_eq!(settle("x,y\n0,a\n0,a\n", &keep).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_column_outside_the_contract_follows_the_rows() {
+        let policy = BadPolicy {
+            max_bad: 0.5,
+            ..Default::default()
+        };
+        let mut text = String::from("x,name,y\n");
+        (0..50).for_each(|i| match i % 5 {
+            0 => text.push_str(&format!("{i},name{i}\n")),
+            1 => text.push_str(&format!("{i},name{i},\n")),
+            _ => text.push_str(&format!("{i},name{i},{}\n", ["a", "b"][i % 2])),
+        });
+        let frame = settle(&text, &policy).unwrap();
+        assert!(frame.schema().column_with_name("name").is_none());
+        let names = as_strings(&frame.column("name").unwrap()).unwrap();
+        let expected: Vec<String> =
+            (0..50).filter(|i| i % 5 > 1).map(|i| format!("name{i}")).collect();
+        assert!(names.iter().flatten().eq(expected.iter().map(String::as_str)));
+        let error = frame.column("nme").unwrap_err().to_string();
+        assert!(error.contains("did you mean `name`"), "{error}");
     }
 
     #[test]

@@ -10,12 +10,14 @@
 //! * [`contract`] says what every column is; it is inferred once, stored with the model and
 //!   enforced again on every row that asks for a prediction.
 //! * [`split`] divides rows into train, validation and test with a seed.
+//! * [`audit`](mod@audit) looks for what would make the final figures too good to be true.
 //! * [`prepare`] learns imputation, scaling and encoding from the training rows only.
 //! * [`profile`](mod@profile) says what a data set looks like and what is suspicious about it.
 //! * [`samples`] is what comes out: numbers, pixels and tokens, ready to become tensors.
 //!
 //! The crate knows nothing of Burn, of HTTP servers or of the command line.
 
+pub mod audit;
 pub mod config;
 pub mod contract;
 mod dataset;
@@ -60,7 +62,8 @@ pub mod arrow {
     }
 }
 
-pub use config::{ColumnConfig, DataConfig};
+pub use audit::{Finding, audit};
+pub use config::{AuditConfig, AuditLevel, ColumnConfig, DataConfig};
 pub use contract::{ColumnKind, ColumnRule, Contract, Task};
 pub use dataset::{Dataset, Sources};
 pub use error::{Error, Result};
@@ -69,7 +72,8 @@ pub use frame::{Frame, Selection};
 pub use paths::Paths;
 pub use prepare::{FittedPipeline, Pipeline};
 pub use profile::{Profile, profile};
-pub use quarantine::{BadPolicy, BadRow, OnBad, Place};
+pub use quarantine::{BadPolicy, BadRow, Duplicates, OnBad, Place};
 pub use samples::{Inputs, Samples, Target};
 pub use source::Source;
+pub use split::Split;
 pub use suggest::nearest;

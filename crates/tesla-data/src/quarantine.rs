@@ -14,6 +14,8 @@ pub struct BadPolicy {
     pub on_bad: OnBad,
     /// The largest share of rows, in 0..1, that may be quarantined.
     pub max_bad: f64,
+    /// What happens to rows that repeat an earlier one.
+    pub duplicates: Duplicates,
 }
 
 impl Default for BadPolicy {
@@ -21,6 +23,7 @@ impl Default for BadPolicy {
         Self {
             on_bad: OnBad::Quarantine,
             max_bad: 0.01,
+            duplicates: Duplicates::Keep,
         }
     }
 }
@@ -39,8 +42,20 @@ pub enum OnBad {
     Null,
 }
 
+/// What happens to a row that repeats an earlier one in target and every feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Duplicates {
+    /// It counts like any other.
+    Keep,
+    /// It is left out, and listed in the run's `quarantine.jsonl`. It does not count against
+    /// `max_bad`.
+    Drop,
+}
+
 impl BadPolicy {
-    /// Whether a run may go on with `kept` rows and without the bad ones.
+    /// Whether a run may go on with `kept` rows and without the bad ones, none of which repeats
+    /// another.
     pub(crate) fn check(&self, source: &str, bad: &[BadRow], kept: usize) -> Result<()> {
         let (count, total) = (bad.len(), bad.len() + kept);
         match bad {
@@ -116,6 +131,10 @@ pub(crate) fn commonest(bad: &[BadRow]) -> String {
     reasons.collect::<Vec<_>>().join("; ")
 }
 
+/// How the reason of a duplicate begins; what follows stands in backticks, so that duplicates have
+/// one reason however many rows they repeat.
+const REPEATS: &str = "repeats `";
+
 /// Where a row stands in its source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Place {
@@ -190,6 +209,27 @@ pub struct BadRow {
 impl BadRow {
     /// Characters of a value that are kept.
     pub const SHOWN: usize = 200;
+
+    /// The row `number` at `place`, which repeats the one at `first`.
+    pub(crate) fn repeat(number: usize, place: Place, first: &Place) -> Self {
+        let first = match (first.line, first.row) {
+            (Some(line), _) => format!("line {line}"),
+            (None, Some(row)) => format!("row {row}"),
+            (None, None) => first.source.clone(),
+        };
+        Self {
+            place,
+            number,
+            column: None,
+            value: None,
+            reason: format!("{REPEATS}{first}`"),
+        }
+    }
+
+    /// Whether the row was left out because it repeats an earlier one.
+    pub fn is_repeat(&self) -> bool {
+        self.column.is_none() && self.reason.starts_with(REPEATS)
+    }
 
     /// The row as the error that ends a run.
     pub fn into_error(self) -> Error {

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
-use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Selection};
+use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Selection, Split};
 
 use crate::engine::Checkpoints;
 use crate::{Config, Event, Observer, Report, Result, TrainConfig, engine, evaluate, solve};
@@ -18,6 +18,8 @@ pub struct Trained {
     pub bad: Vec<BadRow>,
     /// The rows that were kept without a value, source by source (`on_bad = "null"`).
     pub nulled: Vec<BadRow>,
+    /// How the rows were divided.
+    pub split: Split,
     /// The loss of the very first step; `None` for a model that is solved exactly.
     pub first_loss: Option<f64>,
 }
@@ -76,9 +78,9 @@ pub fn train_with(
     // Which rows teach, which tune, which judge.
     let classes = frame.class_ids(&contract)?;
     let split = data.split(&config.data, classes.as_deref(), seed)?;
-    let train = frame.select(split.train);
-    let valid = part(&data.valid, frame, split.valid);
-    let test = part(&data.test, frame, split.test);
+    let train = frame.select(split.train.clone());
+    let valid = part(&data.valid, frame, split.valid.clone());
+    let test = part(&data.test, frame, split.test.clone());
 
     // What preparation learns from the training rows, and what it makes of them.
     let pipeline = Pipeline::new(&contract, &config.columns)?.fit(&train)?;
@@ -161,6 +163,7 @@ pub fn train_with(
         valid,
         bad,
         nulled,
+        split,
         first_loss: fitted.first_loss,
     })
 }

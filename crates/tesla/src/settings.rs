@@ -90,6 +90,7 @@ pub(crate) fn to_toml(config: &Config, base: &Path) -> Result<String> {
         &mut data.test,
         &mut data.valid,
         &mut data.split.test_rows,
+        &mut data.split.file,
         &mut data.password_file,
         &mut data.images.root,
     ] {

@@ -101,6 +101,14 @@ pub(crate) fn survey(
         {
             rule.role = Role::Unused;
             rule.note = None;
+        } else if data.split.column.as_ref() == Some(field.name())
+            && !columns.contains_key(field.name())
+        {
+            rule.role = Role::Unused;
+            rule.note = Some(format!(
+                "it divides the rows (`split.column`); say `[columns.{}]` to learn from it too",
+                rule.name
+            ));
         }
         rules.push(rule);
         prose.push(stats.is_prose());
@@ -141,8 +149,14 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
         let message = format!("`{target}` is both the target and in `drop`: remove one");
         return Err(Error::Config(message));
     }
+    let divides = data.split.column.as_deref();
+    if let Some(column) = divides.filter(|column| Some(*column) == target) {
+        let message =
+            format!("`{column}` is both the target and `split.column`: divide by another");
+        return Err(Error::Config(message));
+    }
     let said = columns.keys().map(String::as_str);
-    for column in target.into_iter().chain(said) {
+    for column in target.into_iter().chain(divides).chain(said) {
         if !names.iter().any(|n| n == column) {
             return Err(Error::MissingColumn {
                 column: column.to_string(),

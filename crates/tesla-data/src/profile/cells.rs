@@ -2,21 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::{Distinct, Level};
-use crate::arrow::array::{
-    Array, ArrayRef, Float64Array, LargeBinaryArray, RecordBatch, StringArray,
-};
-use crate::arrow::compute::{cast, concat_batches};
+use crate::arrow::array::{Array, ArrayRef, Float64Array, LargeBinaryArray, StringArray};
+use crate::arrow::compute::cast;
 use crate::arrow::datatypes::DataType;
 use crate::frame::{as_strings, downcast};
 use crate::{Frame, Result};
 
 /// A column, in one piece.
-pub(super) enum Cells {
+pub(crate) enum Cells {
     Numbers(Float64Array),
     Texts(StringArray),
     Bytes(LargeBinaryArray),
@@ -24,16 +21,12 @@ pub(super) enum Cells {
 
 impl Cells {
     /// Puts a column together from the batches of a frame.
-    pub(super) fn read(frame: &Frame, at: usize) -> Result<Self> {
-        let pieces: Vec<RecordBatch> = frame
-            .batches()?
-            .map(|batch| Ok(batch?.project(&[at])?))
-            .collect::<Result<_>>()?;
-        let schema = Arc::new(frame.schema().project(&[at])?);
-        Self::of(concat_batches(&schema, &pieces)?.column(0))
+    pub(crate) fn read(frame: &Frame, at: usize) -> Result<Self> {
+        Self::of(&frame.column(frame.schema().field(at).name())?)
     }
 
-    fn of(values: &ArrayRef) -> Result<Self> {
+    /// A column as it is in memory.
+    pub(crate) fn of(values: &ArrayRef) -> Result<Self> {
         use DataType::{Binary, FixedSizeBinary, LargeBinary};
         Ok(match values.data_type() {
             Binary | LargeBinary | FixedSizeBinary(_) => {
@@ -47,7 +40,7 @@ impl Cells {
         })
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Cells::Numbers(a) => a.len(),
             Cells::Texts(a) => a.len(),
@@ -56,7 +49,7 @@ impl Cells {
     }
 
     /// The number in a row; none where it is missing or not finite.
-    pub(super) fn number(&self, row: usize) -> Option<f64> {
+    pub(crate) fn number(&self, row: usize) -> Option<f64> {
         match self {
             Cells::Numbers(a) if a.is_valid(row) => Some(a.value(row)).filter(|v| v.is_finite()),
             _ => None,
@@ -64,12 +57,12 @@ impl Cells {
     }
 
     /// The numbers that are there.
-    pub(super) fn numbers(&self) -> impl Iterator<Item = f64> + Clone + '_ {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = f64> + Clone + '_ {
         (0..self.len()).filter_map(|row| self.number(row))
     }
 
     /// The texts that are there.
-    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         let texts = match self {
             Cells::Texts(texts) => Some(texts),
             _ => None,
@@ -78,7 +71,7 @@ impl Cells {
     }
 
     /// A 64-bit hash of the value, the same in every run; none where it is missing.
-    pub(super) fn hash(&self, row: usize) -> Option<u64> {
+    pub(crate) fn hash(&self, row: usize) -> Option<u64> {
         fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
             let mut hasher = DefaultHasher::new();
             value.hash(&mut hasher);
@@ -106,17 +99,17 @@ impl Cells {
 }
 
 /// What one pass over a column finds.
-pub(super) struct Seen {
+pub(crate) struct Seen {
     /// Rows with a value.
-    pub(super) present: usize,
+    pub(crate) present: usize,
     /// Distinct values.
-    pub(super) distinct: Distinct,
+    pub(crate) distinct: Distinct,
     /// Each value with its rows; none where there are too many.
-    pub(super) levels: Option<Levels>,
+    pub(crate) levels: Option<Levels>,
 }
 
 impl Seen {
-    pub(super) fn of(cells: &Cells) -> Self {
+    pub(crate) fn of(cells: &Cells) -> Self {
         let mut present = 0;
         let mut distinct = DistinctCounter::default();
         let mut levels = Some(Levels::default());
@@ -146,7 +139,7 @@ impl Seen {
     }
 
     /// The commonest values, if any repeats.
-    pub(super) fn top(&self, cells: &Cells, most: usize) -> Vec<Level> {
+    pub(crate) fn top(&self, cells: &Cells, most: usize) -> Vec<Level> {
         let Some(levels) = &self.levels else {
             return Vec::new();
         };
@@ -171,10 +164,10 @@ const MAX_TEXTS: usize = 100_000;
 
 /// The values of a column, numbered in the order of their first rows.
 #[derive(Default)]
-pub(super) struct Levels {
+pub(crate) struct Levels {
     codes: HashMap<u64, u32, BuildHasherDefault<Mixed>>,
     /// Rows of each value.
-    pub(super) counts: Vec<usize>,
+    pub(crate) counts: Vec<usize>,
     /// The first row of each value.
     first: Vec<usize>,
 }
@@ -189,8 +182,13 @@ impl Levels {
         self.counts[code as usize] += 1;
     }
 
+    /// A value as text, by its place in `counts`.
+    pub(crate) fn show(&self, cells: &Cells, code: u32) -> String {
+        cells.show(self.first[code as usize])
+    }
+
     /// The value of a row, as its place in `counts`.
-    pub(super) fn code(&self, cells: &Cells, row: usize) -> Option<u32> {
+    pub(crate) fn code(&self, cells: &Cells, row: usize) -> Option<u32> {
         self.codes.get(&cells.hash(row)?).copied()
     }
 }
@@ -226,19 +224,20 @@ impl DistinctCounter {
 }
 
 /// Rows that repeat an earlier row, by a 64-bit hash of all their values: eight bytes a row.
-pub(super) fn duplicates(frame: &Frame) -> Result<usize> {
+pub(crate) fn duplicates(frame: &Frame) -> Result<usize> {
     let mut hashes: Vec<u64> = Vec::with_capacity(frame.len());
     for batch in frame.batches()? {
-        let batch = batch?;
-        let columns: Vec<Cells> = batch.columns().iter().map(Cells::of).collect::<Result<_>>()?;
-        hashes.par_extend(
-            (0..batch.num_rows())
-                .into_par_iter()
-                .map(|row| row_hash(&columns, row)),
-        );
+        hashes.extend(row_hashes(batch?.columns())?);
     }
     hashes.par_sort_unstable();
     Ok(hashes.windows(2).filter(|pair| pair[0] == pair[1]).count())
+}
+
+/// A 64-bit hash of each row, the same in every run.
+pub(crate) fn row_hashes(columns: &[ArrayRef]) -> Result<Vec<u64>> {
+    let rows = columns.first().map_or(0, |column| column.len());
+    let columns: Vec<Cells> = columns.iter().map(Cells::of).collect::<Result<_>>()?;
+    Ok((0..rows).into_par_iter().map(|row| row_hash(&columns, row)).collect())
 }
 
 fn row_hash(columns: &[Cells], row: usize) -> u64 {

@@ -5,11 +5,11 @@
 //! at a time is put together, quantiles are found by counting digits, levels and distinct values
 //! by 64-bit hashes.
 
-mod cells;
+pub(crate) mod cells;
 mod images;
 mod numbers;
-mod relation;
-mod warnings;
+pub(crate) mod relation;
+pub(crate) mod warnings;
 
 #[cfg(test)]
 mod tests;
@@ -180,7 +180,7 @@ pub fn profile(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Res
     Ok(profile)
 }
 
-fn describe(cells: &Cells, seen: &Seen, rule: ColumnRule) -> ColumnProfile {
+pub(crate) fn describe(cells: &Cells, seen: &Seen, rule: ColumnRule) -> ColumnProfile {
     let mut column = ColumnProfile {
         name: rule.name,
         kind: rule.kind,

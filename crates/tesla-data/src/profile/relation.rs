@@ -45,7 +45,7 @@ impl Measure {
 }
 
 /// The target, ready to be compared with every column.
-pub(super) enum Target<'a> {
+pub(crate) enum Target<'a> {
     Classes {
         /// Each row's class.
         codes: Vec<Option<u32>>,
@@ -56,7 +56,7 @@ pub(super) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    pub(super) fn of(cells: &'a Cells, task: Option<Task>) -> Self {
+    pub(crate) fn of(cells: &'a Cells, task: Option<Task>) -> Self {
         if task == Some(Task::Regression) {
             return Target::Values(cells);
         }
@@ -113,9 +113,19 @@ const SAME: f64 = 0.999;
 /// Ranks are compared on this many rows, evenly spread.
 const RANKED: usize = 10_000;
 
+/// A class with at most this share of the rows is rare.
+pub(crate) const RARE: f64 = 0.1;
+
+/// A value that gives a rare class away, by their places among the levels: see [`Tells::Some`].
+pub(crate) fn gives_away(cells: &Cells, seen: &Seen, codes: &[Option<u32>]) -> Option<(u32, u32)> {
+    let levels = seen.levels.as_ref()?;
+    let pair = |row| Some((levels.code(cells, row)?, codes[row]?));
+    Table::of((0..cells.len()).filter_map(pair)).gives_away()
+}
+
 /// How much a column tells of the target by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tells {
+pub(crate) enum Tells {
     /// The target of every row.
     All,
     /// That a row is of a rare class, where it has a certain value.
@@ -126,7 +136,7 @@ pub(super) enum Tells {
 /// always guessing the commonest class (the λ of L. Goodman and W. Kruskal, JASA 49, 1954), or
 /// each class has a range of numbers for itself. For numbers: |r|, η or Spearman's rank
 /// correlation is at least 0.999.
-pub(super) fn tells(
+pub(crate) fn tells(
     cells: &Cells,
     seen: &Seen,
     column: &ColumnProfile,
@@ -164,7 +174,7 @@ pub(super) fn tells(
             match table {
                 Some(table) if table.lambda() >= SURE => Some(Tells::All),
                 _ if is_number && apart(numbers, counts.len()) => Some(Tells::All),
-                Some(table) if table.gives_away() => Some(Tells::Some),
+                Some(table) if table.gives_away().is_some() => Some(Tells::Some),
                 _ => None,
             }
         }
@@ -172,7 +182,7 @@ pub(super) fn tells(
 }
 
 /// Pearson's r; none where one side is constant.
-fn pearson(pairs: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+pub(crate) fn pearson(pairs: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
     let (mut n, mut mx, mut my) = (0.0, 0.0, 0.0);
     let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
     for (x, y) in pairs {
@@ -189,7 +199,7 @@ fn pearson(pairs: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
 }
 
 /// Pearson's r of the ranks; equal numbers share the mean of their ranks.
-fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
+pub(crate) fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
     let ranks = |side: fn(&(f64, f64)) -> f64| {
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         order.sort_by(|a, b| side(&pairs[*a]).total_cmp(&side(&pairs[*b])));
@@ -293,13 +303,17 @@ impl Table {
         }
     }
 
-    /// Whether some row of the table is all but one rare column: 99 % of twenty or more, of a
-    /// column that has a tenth of all.
-    fn gives_away(&self) -> bool {
-        self.cells.iter().any(|((row, column), count)| {
+    /// A row of the table that is all but one rare column: 99 % of twenty or more, of a column that
+    /// has a tenth of all. The one with most.
+    fn gives_away(&self) -> Option<(u32, u32)> {
+        let sure = |((row, column), count): &(&(u32, u32), &f64)| {
             let all = self.rows[row];
-            all >= MIN_ROWS as f64 && *count >= SURE * all && self.columns[column] <= 0.1 * self.n
-        })
+            all >= MIN_ROWS as f64 && **count >= SURE * all && self.columns[column] <= RARE * self.n
+        };
+        let most = |a: &(&(u32, u32), &f64), b: &(&(u32, u32), &f64)| {
+            a.1.total_cmp(b.1).then_with(|| b.0.cmp(a.0))
+        };
+        self.cells.iter().filter(sure).max_by(most).map(|(pair, _)| *pair)
     }
 }
 

@@ -173,7 +173,7 @@ pub(super) fn of_column(
 }
 
 /// A different value in every row, and either one word each, or whole numbers that count the rows.
-fn is_id(column: &ColumnProfile, cells: &Cells, seen: &Seen) -> bool {
+pub(crate) fn is_id(column: &ColumnProfile, cells: &Cells, seen: &Seen) -> bool {
     let distinct = column.distinct;
     let all_differ = match distinct.exact {
         true => distinct.count == seen.present,
@@ -198,7 +198,7 @@ fn is_sorted(values: impl Iterator<Item = f64> + Clone) -> bool {
     values.clone().is_sorted() || values.is_sorted_by(|a, b| a >= b)
 }
 
-fn count(n: usize, what: &str) -> String {
+pub(crate) fn count(n: usize, what: &str) -> String {
     match n {
         1 => format!("1 {what}"),
         n => format!("{} {what}s", grouped(n)),
@@ -210,7 +210,7 @@ fn repeat(n: usize) -> &'static str {
 }
 
 /// A count with its thousands set apart.
-fn grouped(n: usize) -> String {
+pub(crate) fn grouped(n: usize) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -222,7 +222,7 @@ fn grouped(n: usize) -> String {
     out
 }
 
-fn percent(part: usize, whole: usize) -> String {
+pub(crate) fn percent(part: usize, whole: usize) -> String {
     match 100.0 * share(part, whole) {
         p if p > 0.0 && p < 0.1 => "less than 0.1 %".into(),
         p if p < 10.0 => format!("{p:.1} %"),

@@ -52,6 +52,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     config.data.test = None;
     config.data.valid = None;
     config.data.split.test_rows = None;
+    config.data.split.file = None;
     let style = match std::io::stderr().is_terminal() {
         true => Style::Bar,
         false => Style::Quiet,

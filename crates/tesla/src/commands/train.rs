@@ -112,12 +112,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .with_context(|| format!("cannot create the folder `{}`", out.display()))?;
     let model = out.join("model.tesla");
     let report = serde_json::to_vec_pretty(&trained.bundle.report)?;
+    let split = trained.split.to_json();
     for (file, content) in [
         ("quarantine.jsonl", quarantine.as_slice()),
         ("nulled.jsonl", nulled.as_slice()),
         ("tesla.toml", resolved.as_bytes()),
         ("metrics.jsonl", observer.lines.as_slice()),
         ("report.json", report.as_slice()),
+        ("split.json", split.as_bytes()),
         ("model.tesla", bytes.as_slice()),
     ] {
         // Nearly always empty, and then not there.
