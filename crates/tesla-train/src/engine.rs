@@ -129,25 +129,23 @@ fn optimizer(config: &TrainConfig) -> ModuleOptimizer {
 enum Goal {
     /// Cross-entropy over classes.
     Classes,
-    /// Mean squared error of `(y - mean) / scale`.
-    Value { mean: f64, scale: f64 },
+    /// Mean squared error of what the target is scaled to.
+    Value(FittedTarget),
 }
 
 impl Goal {
     fn new(target: &FittedTarget) -> Self {
         match target {
             FittedTarget::Classes { .. } => Goal::Classes,
-            FittedTarget::Value { mean, scale, .. } => Goal::Value {
-                mean: *mean,
-                scale: *scale,
-            },
+            FittedTarget::Value { .. } => Goal::Value(target.clone()),
         }
     }
 
     fn metric(&self) -> &'static str {
         match self {
             Goal::Classes => "accuracy",
-            Goal::Value { .. } => "rmse",
+            Goal::Value(FittedTarget::Value { log: true, .. }) => "rmsle",
+            Goal::Value(_) => "rmse",
         }
     }
 
@@ -164,20 +162,20 @@ impl Goal {
                 let classes = classes(target, rows, device);
                 CrossEntropyLoss::new(None, device).forward(output, classes)
             }
-            Goal::Value { .. } => {
-                let values = self.standardised(target, rows, device);
+            Goal::Value(_) => {
+                let values = self.scaled(target, rows, device);
                 MseLoss::new().forward(output, values, Reduction::Mean)
             }
         }
     }
 
-    fn standardised(&self, target: &Target, rows: &[usize], device: &BurnDevice) -> Tensor<2> {
-        let (mean, scale) = match self {
-            Goal::Value { mean, scale } => (*mean, *scale),
-            Goal::Classes => (0.0, 1.0),
+    fn scaled(&self, target: &Target, rows: &[usize], device: &BurnDevice) -> Tensor<2> {
+        let scaled = |y: f64| match self {
+            Goal::Value(target) => target.encode(y),
+            Goal::Classes => y,
         };
         let all = target.values().unwrap_or_default();
-        let values: Vec<f32> = rows.iter().map(|row| ((all[*row] - mean) / scale) as f32).collect();
+        let values: Vec<f32> = rows.iter().map(|row| scaled(all[*row]) as f32).collect();
         Tensor::from_data(TensorData::new(values, [rows.len(), 1]), device)
     }
 
@@ -204,7 +202,8 @@ impl Goal {
         let loss = losses.mean()?;
         let metric = match self {
             Goal::Classes => hits.mean()?,
-            Goal::Value { scale, .. } => loss.sqrt() * scale,
+            Goal::Value(FittedTarget::Value { scale, .. }) => loss.sqrt() * scale,
+            Goal::Value(FittedTarget::Classes { .. }) => f64::NAN,
         };
         Ok((loss, metric))
     }
