@@ -11,6 +11,9 @@ mod products;
 mod settings;
 mod target;
 
+#[cfg(test)]
+mod tests;
+
 use crate::arrow::array::{Float64Array, RecordBatch};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

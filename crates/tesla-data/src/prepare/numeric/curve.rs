@@ -38,7 +38,16 @@ impl Curve {
     /// The quantiles of a column.
     pub(super) fn quantile(sorted: &Sorted, normal: bool) -> Self {
         let count = sorted.len().min(QUANTILES);
-        let share = |i: u64| i as f64 / (count.max(2) - 1) as f64;
+        let step = 1.0 / (count.max(2) - 1) as f64;
+        // NumPy's arithmetic to the last bit: a share that is off by one moves a quantile off the
+        // values that tie there.
+        let share = |i: u64| {
+            if i + 1 == count {
+                1.0
+            } else {
+                i as f64 * step * 100.0 / 100.0
+            }
+        };
         Curve::Quantile {
             quantiles: (0..count).map(|i| sorted.quantile(share(i))).collect(),
             normal,

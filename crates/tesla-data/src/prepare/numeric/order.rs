@@ -166,7 +166,12 @@ impl Sorted {
         let place = q * last as f64;
         let (low, t) = (place.floor(), place - place.floor());
         let (a, b) = (self.at(low as u64), self.at((low as u64 + 1).min(last)));
-        a + (b - a) * t
+        // From the nearer of the two, as NumPy does.
+        if t < 0.5 {
+            a + (b - a) * t
+        } else {
+            b - (b - a) * (1.0 - t)
+        }
     }
 
     /// The quantile `q` in 0..1 as `numpy.quantile(method="averaged_inverted_cdf")` has it: a value
