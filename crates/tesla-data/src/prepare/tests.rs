@@ -404,3 +404,16 @@ fn settings_that_cannot_be_are_refused() {
     let category = serde_json::json!({ "kind": "category", "hash_size": 3 });
     check(category, "`encode = \"hash\"` only");
 }
+
+#[test]
+fn files_of_the_first_version_load_and_are_written_as_they_were() {
+    let text = concat!(
+        r#"{"features":[{"kind":"numeric","name":"x","fill":5.5,"mean":5.5,"scale":0.5},"#,
+        r#"{"kind":"category","name":"c","levels":["a","b"],"missing":2}],"#,
+        r#""target":{"kind":"value","name":"y","mean":1.5,"scale":2.0}}"#,
+    );
+    let fitted: FittedPipeline = serde_json::from_str(text).unwrap();
+    assert_eq!(serde_json::to_string(&fitted).unwrap(), text);
+    assert_eq!(fitted.feature_names(), ["x", "c=a", "c=b", "c=(missing)"]);
+    assert_eq!(fitted.target.decode(1.0), 3.5);
+}
