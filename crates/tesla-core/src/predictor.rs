@@ -79,7 +79,8 @@ impl Predictor {
             let batch = Batch::gather(&samples.inputs, rows, self.device.burn())?;
             scores.extend(read(self.network.forward(batch))?);
         }
-        Ok(match &self.bundle.pipeline.target {
+        let target = &self.bundle.pipeline.target;
+        Ok(match target {
             FittedTarget::Classes { labels, .. } => {
                 scores.chunks_exact_mut(outputs).for_each(softmax);
                 Predictions::Classes {
@@ -87,8 +88,8 @@ impl Predictor {
                     probabilities: scores,
                 }
             }
-            FittedTarget::Value { mean, scale, .. } => {
-                Predictions::Values(scores.iter().map(|y| y * scale + mean).collect())
+            FittedTarget::Value { .. } => {
+                Predictions::Values(scores.iter().map(|y| target.decode(*y)).collect())
             }
         })
     }

@@ -443,9 +443,34 @@ pub struct ColumnConfig {
     /// What stands in for a missing value. Numbers: `mean`; categories: `missing`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impute: Option<Impute>,
-    /// How a number is scaled. Default: `standard`.
+    /// Numbers: adds a column `NAME=(missing)` that is 1 where the value is missing, else 0.
+    #[serde(skip_serializing_if = "is_false")]
+    pub indicator: bool,
+    /// Numbers: values beyond bounds learned from the training rows are moved to the bound, before
+    /// anything else is learned of the column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
+    /// How a number is scaled. Default: `standard`. For a target that is a number, `standard`,
+    /// `log1p` or `none`; predictions are turned back into its own unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
+    /// Numbers: one 0/1 column per interval, instead of a scaled number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bins: Option<Bins>,
+    /// Numbers: adds the products of up to this many of the prepared columns that say so too, a
+    /// column with itself included: 2 or 3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degree: Option<usize>,
+    /// Categories: how levels become numbers. Default: `one_hot`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encode: Option<Encode>,
+    /// Categories: levels with fewer training rows than this are one level, `(rare)`, which unknown
+    /// levels join. Default: every level is one of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_count: Option<usize>,
+    /// Categories with `encode = "hash"`: the number of columns. Default: 256.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash_size: Option<usize>,
     /// Height and width in pixels that every image is brought to. Default: the first image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<[u32; 2]>,
@@ -460,28 +485,125 @@ pub struct ColumnConfig {
 /// `[columns]`, by column name.
 pub type ColumnConfigs = BTreeMap<String, ColumnConfig>;
 
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// What stands in for a missing value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Impute {
     /// The mean of the training rows (numbers).
     Mean,
     /// The median of the training rows (numbers).
     Median,
-    /// The most frequent value of the training rows (categories).
+    /// The most frequent value of the training rows; of several, the smallest.
     Mode,
+    /// The value of the row before, in the order of the rows that are prepared at one time. Where
+    /// there is none yet: the mean of a number, the most frequent category.
+    ForwardFill,
     /// A level of its own (categories).
     Missing,
+    /// This value.
+    Constant(Constant),
+}
+
+/// A value to put in the place of a missing one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Constant {
+    /// For a number.
+    Number(f64),
+    /// For a category.
+    Text(String),
+}
+
+/// How the bounds of a number are learned.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Clip {
+    /// So many interquartile ranges below the first and above the third quartile; 1.5 is usual.
+    Iqr(f64),
+    /// So many standard deviations around the mean; 3 is usual.
+    Z(f64),
+    /// These two quantiles, such as `[0.01, 0.99]`.
+    Quantiles([f64; 2]),
 }
 
 /// How a number is scaled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// Subtract the mean, divide by the standard deviation of the training rows.
+    #[default]
     Standard,
+    /// The smallest training value becomes 0, the largest 1.
+    MinMax,
+    /// Divide by the largest absolute training value.
+    MaxAbs,
+    /// Subtract the median, divide by the interquartile range.
+    Robust,
+    /// The share of training rows below the value, interpolated between 1000 quantiles.
+    QuantileUniform,
+    /// The same share as a quantile of the normal distribution, within 5.2 of 0.
+    QuantileNormal,
+    /// Yeo and Johnson's power transform with the most likely exponent, then `standard`.
+    YeoJohnson,
+    /// `ln(1 + x)`, then `standard`. Training values must be above -1.
+    Log1p,
     /// Leave the number as it is.
     None,
+}
+
+/// How the range of a number is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Bins {
+    /// The number of intervals, 2 or more; where quantiles coincide there are fewer.
+    pub count: usize,
+    /// Where one interval ends and the next begins.
+    pub strategy: BinStrategy,
+}
+
+impl Default for Bins {
+    fn default() -> Self {
+        Self {
+            count: 5,
+            strategy: BinStrategy::Quantile,
+        }
+    }
+}
+
+/// Where one interval of a number ends and the next begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BinStrategy {
+    /// Every interval has as many training rows.
+    Quantile,
+    /// Every interval is equally wide.
+    Uniform,
+}
+
+/// How the levels of a category become numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Encode {
+    /// One 0/1 column per level.
+    #[default]
+    OneHot,
+    /// The place of the level in alphabetical order, from 0; -1 for an unknown one.
+    Ordinal,
+    /// 1 or -1 in one of `hash_size` columns, chosen by the level's hash; no level is stored.
+    Hash,
+    /// The level's share of the training rows; 0 for an unknown one.
+    Frequency,
+    /// The mean of the target over the level's training rows, drawn towards the mean of all rows
+    /// where they are few: one column, or one per class where there are more than two. A training
+    /// row is encoded without the fifth of the rows it is in.
+    Target,
+    /// A number of its own per level, from 1, that a network looks a learned vector up by; 0 for
+    /// an unknown or missing one.
+    Embedding,
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub enum Event {
         loss: f64,
         /// The validation loss, where there are validation rows.
         valid_loss: Option<f64>,
-        /// The name of the validation metric: `accuracy` or `rmse`.
+        /// The name of the validation metric: `accuracy`, `rmse`, or `rmsle` of a target with `log1p`.
         metric: &'static str,
         /// The validation metric.
         valid_metric: Option<f64>,

@@ -84,7 +84,7 @@ pub fn train_with(
 
     // What preparation learns from the training rows, and what it makes of them.
     let pipeline = Pipeline::new(&contract, &config.columns)?.fit(&train)?;
-    let train_samples = pipeline.collect(&train)?;
+    let train_samples = pipeline.collect_train(&train)?;
     let valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
 
     // The network.

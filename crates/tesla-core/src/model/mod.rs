@@ -9,7 +9,7 @@ use burn::nn;
 use burn::tensor::{Tensor, TensorData};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tesla_data::prepare::{FittedColumn, FittedTarget};
+use tesla_data::prepare::FittedTarget;
 use tesla_data::{FittedPipeline, Inputs, Task};
 
 use crate::bundle::Coefficients;
@@ -293,17 +293,12 @@ pub(crate) fn in_column_units(
     bias: &[f64],
 ) -> Vec<Coefficients> {
     let names = pipeline.feature_names();
-    let scales: Vec<(f64, f64)> = pipeline
-        .features
-        .iter()
-        .flat_map(|feature| match feature {
-            FittedColumn::Numeric(f) => vec![(f.mean, f.scale)],
-            other => vec![(0.0, 1.0); other.width()],
-        })
-        .collect();
+    let scales = pipeline.units();
     let (target, unit) = match &pipeline.target {
         FittedTarget::Classes { labels, .. } => (labels.clone(), (0.0, 1.0)),
-        FittedTarget::Value { name, mean, scale } => (vec![name.clone()], (*mean, *scale)),
+        FittedTarget::Value {
+            name, mean, scale, ..
+        } => (vec![name.clone()], (*mean, *scale)),
     };
     let outputs = bias.len();
     std::iter::zip(target, bias)

@@ -225,8 +225,16 @@ impl Contract {
         let mut breaches = Vec::new();
         let mut fields = Vec::new();
         let mut columns = Vec::new();
+        let given = rows.schema_ref().fields();
+        let mut next = 0;
         for rule in self.needed(need) {
-            let (at, field) = column(rows, &rule.name)?;
+            // Nearly always the columns stand in the contract's order; a search for each of many
+            // would take the square of their number.
+            let (at, field) = match given.get(next) {
+                Some(field) if *field.name() == rule.name => (next, field.as_ref()),
+                _ => column(rows, &rule.name)?,
+            };
+            next = at + 1;
             let values = rows.column(at);
             let column: ArrayRef = match rule.kind {
                 ColumnKind::Numeric => Arc::new(numbers(values, &rule.name, &mut breaches)?),

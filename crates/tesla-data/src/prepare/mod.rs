@@ -6,15 +6,23 @@
 mod category;
 mod image;
 mod numeric;
+mod pass;
+mod products;
+mod settings;
 mod target;
 mod text;
 
-use crate::arrow::array::RecordBatch;
+#[cfg(test)]
+mod tests;
+
+use crate::arrow::array::{Float64Array, RecordBatch};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ColumnConfigs, Impute};
-use crate::contract::{ColumnKind, ColumnRule, Contract, Need, Role, column};
+use crate::config::ColumnConfigs;
+use crate::contract::{ColumnKind, ColumnRule, Contract, Need, Role, Task, column};
 use crate::floats::FloatsBuilder;
+use crate::frame::downcast;
 use crate::samples::{Floats, ImageSet, Inputs, Samples, SparseRows, Target, TokenSet};
 use crate::{Error, Result, Selection};
 use category::CategoryFit;
@@ -26,7 +34,8 @@ use text::TextFit;
 pub use category::FittedCategory;
 pub use image::FittedImage;
 pub(crate) use image::decode_file;
-pub use numeric::FittedNumeric;
+pub use numeric::{Curve, FittedNumeric};
+pub use pass::Pass;
 pub use target::FittedTarget;
 pub use text::{Accents, AlsoTerms, Analyzer, FittedText, Norm, TextConfig, TextEncoding};
 
@@ -43,6 +52,9 @@ pub struct FittedPipeline {
     pub features: Vec<FittedColumn>,
     /// The target column.
     pub target: FittedTarget,
+    /// Products that follow the features in each row: the places of their factors in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub products: Vec<Vec<usize>>,
 }
 
 /// One fitted feature column.
@@ -83,32 +95,38 @@ impl<'a> Pipeline<'a> {
     pub fn fit(&self, train: &Selection<'_>) -> Result<FittedPipeline> {
         let used = || self.contract.columns.iter().filter(|c| c.role != Role::Unused);
         let mut fits = used().map(|rule| self.column(rule)).collect::<Result<Vec<_>>>()?;
+        let wants_target = fits.iter().any(|fit| match fit {
+            Fit::Category(fit) => fit.wants_target(),
+            _ => false,
+        });
         let mut start = 0;
         for batch in train.batches()? {
             let place = |row: usize| train.place(start + row);
             let rows = self.contract.conform(&batch?, Need::Target, &place)?;
             let schema = rows.schema();
-            let columns = std::iter::zip(schema.fields(), rows.columns());
-            for (fit, (field, values)) in std::iter::zip(&mut fits, columns) {
-                match fit {
-                    Fit::Numeric(fit) => fit.update(values)?,
-                    Fit::Category(fit) => fit.update(values)?,
-                    Fit::Image(fit) => fit.update(field, values, &place)?,
-                    Fit::Text(fit) => fit.update(values)?,
-                    Fit::Target(fit) => fit.update(values)?,
-                }
-            }
+            let target = match wants_target {
+                true => self.target_of(&rows)?,
+                false => Target::Absent,
+            };
+            let columns = schema.fields().par_iter().zip(rows.columns());
+            fits.par_iter_mut()
+                .zip(columns)
+                .try_for_each(|(fit, (field, values))| match fit {
+                    Fit::Numeric(fit) => fit.update(values),
+                    Fit::Category(fit) => fit.update(values, &target),
+                    Fit::Image(fit) => fit.update(field, values, &place),
+                    Fit::Text(fit) => fit.update(values),
+                    Fit::Target(fit) => fit.update(values),
+                })?;
             start += rows.num_rows();
         }
+        let fitted = fits.into_par_iter().map(Fit::finish).collect::<Result<Vec<_>>>()?;
         let mut features = Vec::new();
         let mut target = None;
-        for fit in fits {
-            match fit {
-                Fit::Numeric(fit) => features.push(FittedColumn::Numeric(fit.finish())),
-                Fit::Category(fit) => features.push(FittedColumn::Category(fit.finish())),
-                Fit::Image(fit) => features.push(FittedColumn::Image(fit.finish()?)),
-                Fit::Text(fit) => features.push(FittedColumn::Text(fit.finish()?)),
-                Fit::Target(fit) => target = Some(fit.finish()?),
+        for fitted in fitted {
+            match fitted {
+                Fitted::Feature(feature) => features.push(feature),
+                Fitted::Target(fitted) => target = Some(fitted),
             }
         }
         if features.iter().all(|feature| feature.width() == 0) {
@@ -118,36 +136,47 @@ impl<'a> Pipeline<'a> {
         }
         let none = || Error::Config("the contract has no target column".into());
         Ok(FittedPipeline {
+            products: products::products(&features, self.columns)?,
             features,
             target: target.ok_or_else(none)?,
         })
     }
 
+    /// The target of some rows, which conform.
+    fn target_of(&self, rows: &RecordBatch) -> Result<Target> {
+        if let Some(classes) = self.contract.class_ids(rows)? {
+            return Ok(Target::Classes(classes));
+        }
+        let none = || Error::Config("the contract has no target column".into());
+        let (at, _) = column(rows, &self.contract.target().ok_or_else(none)?.name)?;
+        let values = downcast::<Float64Array>(rows.column(at))?;
+        Ok(Target::Values(values.values().to_vec()))
+    }
+
     /// How one column is learned from.
     fn column(&self, rule: &ColumnRule) -> Result<Fit> {
-        if rule.role == Role::Target {
-            return Ok(Fit::Target(TargetFit::new(self.contract.task, rule)));
-        }
         let config = self.columns.get(&rule.name).cloned().unwrap_or_default();
-        let invalid = |valid: &str| {
-            Error::Config(format!(
-                "column `{}`: this `impute` does not apply to its kind: expected {valid}",
-                rule.name
-            ))
-        };
+        if rule.role == Role::Target {
+            return TargetFit::new(self.contract.task, rule, &config).map(Fit::Target);
+        }
+        settings::check(rule, &config)?;
         match rule.kind {
-            ColumnKind::Numeric => match config.impute {
-                None | Some(Impute::Mean | Impute::Median) => {
-                    Ok(Fit::Numeric(NumericFit::new(&rule.name, &config)))
-                }
-                _ => Err(invalid("`mean` or `median`")),
-            },
-            ColumnKind::Category => match config.impute {
-                None | Some(Impute::Mode | Impute::Missing) => {
-                    Ok(Fit::Category(CategoryFit::new(&rule.name, config.impute)))
-                }
-                _ => Err(invalid("`mode` or `missing`")),
-            },
+            ColumnKind::Numeric => {
+                let columns = self.contract.features().filter(|rule| {
+                    rule.kind == ColumnKind::Numeric
+                        && self.columns.get(&rule.name).is_some_and(numeric::wants_values)
+                });
+                NumericFit::new(&rule.name, &config, columns.count()).map(Fit::Numeric)
+            }
+            ColumnKind::Category => {
+                let classes = match self.contract.task {
+                    Task::Classification => {
+                        self.contract.target().map_or(0, |target| target.categories.len())
+                    }
+                    Task::Regression => 0,
+                };
+                CategoryFit::new(&rule.name, &config, classes).map(Fit::Category)
+            }
             ColumnKind::Image => Ok(Fit::Image(ImageFit::new(&rule.name, &config))),
             ColumnKind::Text => {
                 Ok(Fit::Text(TextFit::new(&rule.name, &config.text.unwrap_or_default())?))
@@ -163,6 +192,24 @@ enum Fit {
     Image(ImageFit),
     Text(TextFit),
     Target(TargetFit),
+}
+
+/// A column that was fitted.
+enum Fitted {
+    Feature(FittedColumn),
+    Target(FittedTarget),
+}
+
+impl Fit {
+    fn finish(self) -> Result<Fitted> {
+        Ok(match self {
+            Fit::Numeric(fit) => Fitted::Feature(FittedColumn::Numeric(fit.finish()?)),
+            Fit::Category(fit) => Fitted::Feature(FittedColumn::Category(fit.finish())),
+            Fit::Image(fit) => Fitted::Feature(FittedColumn::Image(fit.finish()?)),
+            Fit::Text(fit) => Fitted::Feature(FittedColumn::Text(fit.finish()?)),
+            Fit::Target(fit) => Fitted::Target(fit.finish()?),
+        })
+    }
 }
 
 impl FittedPipeline {
@@ -182,7 +229,7 @@ impl FittedPipeline {
             }
             [FittedColumn::Text(_), ..] => Inputs::Tokens(self.tokens(rows)?),
             _ => {
-                let values = self.matrix(rows)?.into_iter().map(|v| v as f32).collect();
+                let values = self.pass().floats(rows)?;
                 Inputs::Dense(Floats::new(self.width(), values))
             }
         };
@@ -199,6 +246,19 @@ impl FittedPipeline {
     /// # Errors
     /// As [`FittedPipeline::samples`].
     pub fn collect(&self, rows: &Selection<'_>) -> Result<Samples> {
+        self.collect_in(self.pass(), rows)
+    }
+
+    /// The rows the pipeline was fitted on, all of them and in the same order: like
+    /// [`FittedPipeline::collect`], but no row is encoded by its own target.
+    ///
+    /// # Errors
+    /// As [`FittedPipeline::samples`].
+    pub fn collect_train(&self, rows: &Selection<'_>) -> Result<Samples> {
+        self.collect_in(self.train_pass(), rows)
+    }
+
+    fn collect_in(&self, mut pass: Pass<'_>, rows: &Selection<'_>) -> Result<Samples> {
         let mut dense = FloatsBuilder::new(self.width(), rows.frame().memory());
         let mut images: Option<ImageSet> = None;
         let mut tokens: Option<TokenSet> = None;
@@ -223,7 +283,7 @@ impl FittedPipeline {
                         None => tokens = Some(set),
                     }
                 }
-                _ => dense.extend(self.matrix(&batch)?.into_iter().map(|v| v as f32))?,
+                _ => dense.extend(pass.floats(&batch)?.into_iter())?,
             }
             target.extend(self.target_values(&batch)?);
             start += batch.num_rows();
@@ -255,27 +315,7 @@ impl FittedPipeline {
     /// # Errors
     /// When a column is missing, or holds images or texts.
     pub fn matrix(&self, rows: &RecordBatch) -> Result<Vec<f64>> {
-        let no_table =
-            |f: &&FittedColumn| matches!(f, FittedColumn::Image(_) | FittedColumn::Text(_));
-        if let Some(feature) = self.features.iter().find(no_table) {
-            let message = format!("column `{}` holds images or texts", feature.name());
-            return Err(Error::Config(message));
-        }
-        let width = self.width();
-        let mut out = vec![0.0; rows.num_rows() * width];
-        let mut first = 0;
-        for feature in &self.features {
-            let (at, _) = column(rows, feature.name())?;
-            match feature {
-                FittedColumn::Numeric(f) => f.transform(rows.column(at), &mut out, width, first)?,
-                FittedColumn::Category(f) => {
-                    f.transform(rows.column(at), &mut out, width, first)?
-                }
-                FittedColumn::Image(_) | FittedColumn::Text(_) => {}
-            }
-            first += feature.width();
-        }
-        Ok(out)
+        self.pass().matrix(rows)
     }
 
     /// The bags of texts in full precision, `[rows, width]`: the terms of each text column, side by
@@ -311,23 +351,67 @@ impl FittedPipeline {
         }
     }
 
-    /// Numbers per row in [`FittedPipeline::matrix`]: one per numeric column, one per level of a
-    /// category.
-    pub fn width(&self) -> usize {
-        self.features.iter().map(FittedColumn::width).sum()
+    /// A way through new rows, batch by batch: what goes from one row to the next goes from one
+    /// batch to the next.
+    pub fn pass(&self) -> Pass<'_> {
+        Pass::new(self, None)
     }
 
-    /// The names of the numbers, such as `age`, `workclass=Private` and `word:free`; with the column
-    /// before them, `subject:word:free`, where there are several texts.
+    /// A way through the rows the pipeline was fitted on, from the first on.
+    pub fn train_pass(&self) -> Pass<'_> {
+        Pass::new(self, Some(0))
+    }
+
+    /// Numbers per row in [`FittedPipeline::matrix`].
+    pub fn width(&self) -> usize {
+        self.features.iter().map(FittedColumn::width).sum::<usize>() + self.products.len()
+    }
+
+    /// The names of the numbers, such as `age`, `workclass=Private`, `age*height` and `word:free`; with
+    /// the column before them, `subject:word:free`, where there are several texts.
     pub fn feature_names(&self) -> Vec<String> {
-        match self.features.as_slice() {
-            [FittedColumn::Text(_), _, ..] => self
-                .features
-                .iter()
-                .flat_map(|f| f.names().into_iter().map(move |name| format!("{}:{name}", f.name())))
+        let labels = self.target.labels();
+        let several = self.features.len() > 1;
+        let names = |feature: &FittedColumn| match feature {
+            FittedColumn::Text(f) if several => f
+                .names()
+                .into_iter()
+                .map(|name| format!("{}:{name}", f.name))
                 .collect(),
-            features => features.iter().flat_map(FittedColumn::names).collect(),
+            feature => feature.names(labels),
+        };
+        let mut names: Vec<String> = self.features.iter().flat_map(names).collect();
+        let products = self.products.iter().map(|factors| {
+            let factors: Vec<&str> = factors.iter().map(|at| names[*at].as_str()).collect();
+            factors.join("*")
+        });
+        let products: Vec<String> = products.collect();
+        names.extend(products);
+        names
+    }
+
+    /// What was subtracted from and what divided each of the numbers: `(0, 1)` where that is
+    /// nothing. A number that follows a curve has the unit of the curve.
+    pub fn units(&self) -> Vec<(f64, f64)> {
+        let features = self.features.iter().flat_map(|feature| match feature {
+            FittedColumn::Numeric(f) => f.units(),
+            other => vec![(0.0, 1.0); other.width()],
+        });
+        features.chain(self.products.iter().map(|_| (0.0, 1.0))).collect()
+    }
+
+    /// The numbers that are ids, for a network to look vectors up by: the place of each in the row
+    /// and the number of its ids, 0 included.
+    pub fn embeddings(&self) -> Vec<(usize, usize)> {
+        let mut at = 0;
+        let mut found = Vec::new();
+        for feature in &self.features {
+            if let FittedColumn::Category(f) = feature {
+                found.extend(f.ids().map(|ids| (at, ids)));
+            }
+            at += feature.width();
         }
+        found
     }
 }
 
@@ -345,17 +429,18 @@ impl FittedColumn {
     /// Numbers per row.
     pub fn width(&self) -> usize {
         match self {
-            FittedColumn::Numeric(_) => 1,
+            FittedColumn::Numeric(f) => f.width(),
             FittedColumn::Category(f) => f.width(),
             FittedColumn::Image(f) => f.height as usize * f.width as usize * f.channels as usize,
             FittedColumn::Text(f) => f.width(),
         }
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&self, labels: &[String]) -> Vec<String> {
         match self {
-            FittedColumn::Category(f) => f.names(),
             FittedColumn::Text(f) => f.names(),
+            FittedColumn::Numeric(f) => f.names(),
+            FittedColumn::Category(f) => f.names(labels),
             _ => vec![self.name().to_string()],
         }
     }

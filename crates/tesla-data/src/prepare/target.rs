@@ -1,7 +1,8 @@
 use crate::arrow::array::{ArrayRef, Float64Array, StringArray};
 use serde::{Deserialize, Serialize};
 
-use super::numeric::Moments;
+use super::numeric::{Moments, no_logarithm};
+use crate::config::{ColumnConfig, Scale};
 use crate::contract::{ColumnRule, Task};
 use crate::frame::downcast;
 use crate::samples::Target;
@@ -18,7 +19,7 @@ pub enum FittedTarget {
         /// The labels, sorted; a class number is a place in this list.
         labels: Vec<String>,
     },
-    /// A number; the network predicts `(y - mean) / scale`.
+    /// A number; the network predicts `(y - mean) / scale`, of `ln(1 + y)` where `log` says so.
     Value {
         /// The column's name.
         name: String,
@@ -26,6 +27,9 @@ pub enum FittedTarget {
         mean: f64,
         /// Their population standard deviation.
         scale: f64,
+        /// Whether the logarithm is taken first.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        log: bool,
     },
 }
 
@@ -37,17 +41,36 @@ pub(super) struct TargetFit {
     /// The first class seen, and whether there was another.
     classes: (Option<String>, bool),
     moments: Moments,
+    scale: Scale,
+    /// The smallest number.
+    least: f64,
 }
 
 impl TargetFit {
-    pub(super) fn new(task: Task, rule: &ColumnRule) -> Self {
-        Self {
+    /// # Errors
+    /// When a target cannot be scaled as `config` says.
+    pub(super) fn new(task: Task, rule: &ColumnRule, config: &ColumnConfig) -> Result<Self> {
+        let scale = config.scale.unwrap_or_default();
+        let plain = ColumnConfig {
+            kind: config.kind,
+            scale: config.scale.filter(|_| task == Task::Regression),
+            ..Default::default()
+        };
+        if *config != plain || !matches!(scale, Scale::Standard | Scale::Log1p | Scale::None) {
+            return Err(Error::Config(format!(
+                "column `{}` is the target: it takes `kind` and, if it is a number, `scale` as `standard`, `log1p` or `none`",
+                rule.name
+            )));
+        }
+        Ok(Self {
             task,
+            scale,
+            least: f64::INFINITY,
             name: rule.name.clone(),
             labels: rule.categories.clone(),
             classes: (None, false),
             moments: Moments::default(),
-        }
+        })
     }
 
     pub(super) fn update(&mut self, values: &ArrayRef) -> Result<()> {
@@ -63,7 +86,14 @@ impl TargetFit {
             }
             Task::Regression => {
                 let values = downcast::<Float64Array>(values)?;
-                values.iter().flatten().for_each(|v| self.moments.add(v));
+                for value in values.iter().flatten() {
+                    self.least = self.least.min(value);
+                    self.moments.add(if self.scale == Scale::Log1p {
+                        value.ln_1p()
+                    } else {
+                        value
+                    });
+                }
             }
         }
         Ok(())
@@ -86,16 +116,63 @@ impl TargetFit {
                     labels: self.labels,
                 })
             }
-            Task::Regression => Ok(FittedTarget::Value {
-                name,
-                mean: self.moments.mean(),
-                scale: self.moments.scale(),
-            }),
+            Task::Regression => {
+                let log = self.scale == Scale::Log1p;
+                if log && self.least <= -1.0 {
+                    return Err(no_logarithm(&name, self.least));
+                }
+                let (mean, scale) = match self.scale {
+                    Scale::None => (0.0, 1.0),
+                    _ => (self.moments.mean(), self.moments.scale()),
+                };
+                Ok(FittedTarget::Value {
+                    name,
+                    mean,
+                    scale,
+                    log,
+                })
+            }
         }
     }
 }
 
 impl FittedTarget {
+    /// What a network should say for a number in the target's own unit. Where the logarithm is
+    /// taken, numbers of -1 and below, which have none, count as just above.
+    pub fn encode(&self, y: f64) -> f64 {
+        match self {
+            FittedTarget::Classes { .. } => y,
+            FittedTarget::Value {
+                mean, scale, log, ..
+            } => {
+                let y = if *log {
+                    y.max(f64::EPSILON - 1.0).ln_1p()
+                } else {
+                    y
+                };
+                (y - mean) / scale
+            }
+        }
+    }
+
+    /// What a network says, in the target's own unit: the inverse of [`FittedTarget::encode`].
+    pub fn decode(&self, y: f64) -> f64 {
+        match self {
+            FittedTarget::Classes { .. } => y,
+            FittedTarget::Value {
+                mean, scale, log, ..
+            } => {
+                let y = y * scale + mean;
+                // A finite number even where a network is far off.
+                if *log {
+                    y.min(f64::MAX.ln()).exp_m1()
+                } else {
+                    y
+                }
+            }
+        }
+    }
+
     pub(super) fn transform(&self, values: &ArrayRef) -> Result<Target> {
         match self {
             FittedTarget::Classes { labels, .. } => {

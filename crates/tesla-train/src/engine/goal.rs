@@ -17,8 +17,8 @@ pub(super) enum Goal {
         /// Focal loss (Lin et al. 2017): each row's loss times `(1 - p)^focus`.
         focus: f64,
     },
-    /// Mean squared error of `(y - mean) / scale`.
-    Value { mean: f64, scale: f64 },
+    /// Mean squared error of what the target is scaled to, and what one of that is.
+    Value { target: FittedTarget, unit: f64 },
 }
 
 /// The targets of one batch, on the host.
@@ -38,9 +38,9 @@ impl Goal {
                 smoothing: config.label_smoothing as f32,
                 focus: config.focal,
             }),
-            FittedTarget::Value { mean, scale, .. } => Ok(Goal::Value {
-                mean: *mean,
-                scale: *scale,
+            FittedTarget::Value { scale, .. } => Ok(Goal::Value {
+                target: target.clone(),
+                unit: *scale,
             }),
         }
     }
@@ -48,6 +48,10 @@ impl Goal {
     pub(super) fn metric(&self) -> &'static str {
         match self {
             Goal::Classes { .. } => "accuracy",
+            Goal::Value {
+                target: FittedTarget::Value { log: true, .. },
+                ..
+            } => "rmsle",
             Goal::Value { .. } => "rmse",
         }
     }
@@ -73,8 +77,8 @@ impl Goal {
                     weights: rows.iter().map(|row| weights[all[*row] as usize]).collect(),
                 }
             }
-            (Goal::Value { mean, scale }, Target::Values(all)) => Targets {
-                values: rows.iter().map(|row| ((all[*row] - mean) / scale) as f32).collect(),
+            (Goal::Value { target, .. }, Target::Values(all)) => Targets {
+                values: rows.iter().map(|row| target.encode(all[*row]) as f32).collect(),
                 weights: vec![1.0; rows.len()],
             },
             // The pipeline that fitted the target made it, too.
@@ -139,9 +143,9 @@ impl Goal {
                         hits += usize::from(scores.iter().position(|s| *s == max) == Some(class));
                     }
                 }
-                (Goal::Value { mean, scale }, Target::Values(all)) => {
+                (Goal::Value { target, .. }, Target::Values(all)) => {
                     for (row, found) in std::iter::zip(rows, &output) {
-                        loss += (f64::from(*found) - (all[*row] - mean) / scale).powi(2);
+                        loss += (f64::from(*found) - target.encode(all[*row])).powi(2);
                     }
                 }
                 _ => {}
@@ -150,7 +154,7 @@ impl Goal {
         let rows = samples.len as f64;
         let metric = match self {
             Goal::Classes { .. } => hits as f64 / rows,
-            Goal::Value { scale, .. } => (loss / rows).sqrt() * scale,
+            Goal::Value { unit, .. } => (loss / rows).sqrt() * unit,
         };
         Ok((loss / rows, metric))
     }

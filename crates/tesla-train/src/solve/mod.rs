@@ -49,17 +49,18 @@ pub(crate) fn solve(
 ) -> Result<Fitted> {
     let width = train.inputs.row_shape().iter().product();
     let weights = match (model, &pipeline.target) {
-        (ModelConfig::Linear(config), FittedTarget::Value { mean, scale, .. }) => {
+        (ModelConfig::Linear(config), FittedTarget::Value { .. }) => {
             let y = train.target.values().unwrap_or_default();
-            let y: Vec<f64> = y.iter().map(|y| (y - mean) / scale).collect();
+            let y: Vec<f64> = y.iter().map(|y| pipeline.target.encode(*y)).collect();
             let mut sums = Sums::new(width);
             match &train.inputs {
                 Inputs::Dense(_) => {
                     let mut rest = y.as_slice();
+                    let mut pass = pipeline.train_pass();
                     for batch in rows.batches()? {
                         let batch = batch?;
                         let (here, after) = rest.split_at(batch.num_rows());
-                        sums.add(&pipeline.matrix(&batch)?, here);
+                        sums.add(&pass.matrix(&batch)?, here);
                         rest = after;
                     }
                 }

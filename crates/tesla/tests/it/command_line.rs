@@ -68,7 +68,14 @@ fn a_run_leaves_what_is_needed_to_repeat_it() {
     assert_eq!(std::fs::read(first).unwrap(), std::fs::read(again).unwrap());
     assert_eq!(
         crate::support::files(&folder.path().join("run")),
-        ["metrics.jsonl", "model.tesla", "quarantine.jsonl", "report.json", "split.json", "tesla.toml"]
+        [
+            "metrics.jsonl",
+            "model.tesla",
+            "quarantine.jsonl",
+            "report.json",
+            "split.json",
+            "tesla.toml"
+        ]
     );
 }
 
