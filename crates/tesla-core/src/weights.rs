@@ -10,12 +10,14 @@ use safetensors::tensor::{Dtype, TensorView};
 use crate::{Device, Error, Network, Result};
 
 /// Fresh weights as PyTorch draws them, `U(-1/√fan_in, 1/√fan_in)` for a layer's weight and bias
-/// (He et al. 2015 with a = √5), from one seeded generator on the host.
+/// (He et al. 2015 with a = √5), from one seeded generator on the host. The vectors of ids are drawn
+/// from `U(-1/√dimension, 1/√dimension)`, single numbers of ids and norms start as they are.
 pub(crate) fn initialise(network: Network, seed: u64, device: &Device) -> Network {
     network.map(&mut Initialiser {
         rng: ChaCha8Rng::seed_from_u64(seed),
         fan_in: 1,
         device,
+        inside: Vec::new(),
     })
 }
 
@@ -23,15 +25,35 @@ struct Initialiser<'a> {
     rng: ChaCha8Rng,
     fan_in: usize,
     device: &'a Device,
+    /// The modules around a weight, by type.
+    inside: Vec<String>,
 }
 
 impl ModuleMapper for Initialiser<'_> {
+    fn enter_module(&mut self, _: &str, container: &str) {
+        self.inside.push(container.into());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.inside.pop();
+    }
+
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let dims = param.lazy_shape().to_vec();
+        match self.inside.last().map(String::as_str) {
+            Some("Struct:BatchNorm") => return param,
+            Some("Struct:Embedding") if dims[1] == 1 => {
+                return param.map(|_| Tensor::zeros(dims, self.device.burn()));
+            }
+            Some("Struct:Embedding") => self.fan_in = dims[1],
+            _ => {}
+        }
+        let is_table = self.inside.last().is_some_and(|inside| inside == "Struct:Embedding");
         // Linear weights are [in, out], convolutions [out, in, ..kernel]; a layer's bias follows
         // its weight and shares its fan-in.
         match dims[..] {
             [_] => {}
+            _ if is_table => {}
             [inputs, _] => self.fan_in = inputs,
             [_, ref rest @ ..] => self.fan_in = rest.iter().product(),
             [] => {}

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tesla_core::ModelConfig;
-use tesla_data::DataConfig;
 use tesla_data::config::ColumnConfigs;
+use tesla_data::{AuditConfig, DataConfig};
 
 use crate::{Error, Result, Schedule};
 
@@ -17,6 +17,8 @@ pub struct Config {
     /// What is said about single columns, by name.
     #[serde(skip_serializing_if = "ColumnConfigs::is_empty")]
     pub columns: ColumnConfigs,
+    /// What the leak auditor does with what it finds.
+    pub audit: AuditConfig,
     /// Which network to build. Default: `cnn` for images, `mlp` for tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelConfig>,

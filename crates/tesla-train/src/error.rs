@@ -30,6 +30,9 @@ pub enum Error {
         /// Where some rows of the batch stand.
         rows: String,
     },
+    /// The leak auditor found what makes figures worthless: how many things, and what.
+    #[error("{0} of the auditor's findings stop the training: {1}")]
+    Leak(usize, String),
     /// Somebody asked to stop.
     #[error("training was interrupted in epoch {epoch} after {step} steps")]
     Interrupted {

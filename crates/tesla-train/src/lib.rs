@@ -20,4 +20,4 @@ pub use engine::{Checkpoints, Schedule};
 pub use error::{Error, Result};
 pub use evaluate::{Report, evaluate};
 pub use observer::{Event, Observer, Silent};
-pub use train::{Trained, train, train_with};
+pub use train::{Trained, findings, train, train_with};

@@ -1,4 +1,5 @@
 use serde::Serialize;
+use tesla_data::audit::Finding;
 
 /// What happens during training, as it happens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,6 +26,8 @@ pub enum Event {
         /// Rows among those kept that lost a value (`on_bad = "null"`).
         nulled: usize,
     },
+    /// The leak auditor found something.
+    Finding(Finding),
     /// Everything is ready.
     Started {
         /// The kind of model.

@@ -1,9 +1,14 @@
 use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
-use tesla_data::{BadRow, Contract, Dataset, Frame, Pipeline, Selection, Split};
+use tesla_data::audit::{self, Finding, Severity};
+use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
+use tesla_data::prepare::TextEncoding;
+use tesla_data::{
+    BadRow, ColumnKind, Contract, Dataset, Frame, Inputs, Pipeline, Selection, Split, Task,
+};
 
 use crate::engine::Checkpoints;
-use crate::{Config, Event, Observer, Report, Result, TrainConfig, engine, evaluate, solve};
+use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, engine, evaluate, solve};
 
 /// What a training run produced.
 #[derive(Debug)]
@@ -82,8 +87,23 @@ pub fn train_with(
     let valid = part(&data.valid, frame, split.valid.clone());
     let test = part(&data.test, frame, split.test.clone());
 
+    // Whether the parts are apart.
+    let findings = audit::audit(&data, &contract, &split, &config.audit, &config.data.split)?;
+    let grave: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Stop)
+        .map(Finding::to_string)
+        .collect();
+    findings
+        .iter()
+        .for_each(|f| observer.event(Event::Finding(f.clone())));
+    if !grave.is_empty() && config.audit.level == AuditLevel::Stop {
+        return Err(Error::Leak(grave.len(), grave.join("; ")));
+    }
+
     // What preparation learns from the training rows, and what it makes of them.
-    let pipeline = Pipeline::new(&contract, &config.columns)?.fit(&train)?;
+    let columns = columns_for(config.model.as_ref(), &contract, &config.columns);
+    let pipeline = Pipeline::new(&contract, &columns)?.fit(&train)?;
     let train_samples = pipeline.collect_train(&train)?;
     let valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
 
@@ -92,8 +112,16 @@ pub fn train_with(
         input: train_samples.inputs.row_shape(),
         outputs: pipeline.target.labels().len().max(1),
         task: contract.task,
+        ids: pipeline.embeddings(),
+        vocabulary: match &train_samples.inputs {
+            Inputs::Tokens(tokens) if tokens.weights.is_none() => tokens.vocabulary,
+            _ => 0,
+        },
     };
-    let model = config.model.clone().unwrap_or_else(|| default_model(&signature));
+    let model = config
+        .model
+        .clone()
+        .unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
     let network = model.init(&signature, seed, device)?;
     let rows =
         [Some(&train), valid.as_ref(), test.as_ref()].map(|part| part.map_or(0, Selection::len));
@@ -175,11 +203,49 @@ pub(crate) struct Fitted {
     pub(crate) history: Value,
 }
 
-fn default_model(signature: &Signature) -> ModelConfig {
-    match signature.input.len() {
-        3 => ModelConfig::Cnn(Default::default()),
+fn default_model(signature: &Signature, inputs: &Inputs) -> ModelConfig {
+    match (inputs, signature.task) {
+        (Inputs::Images(_), _) => ModelConfig::Cnn(Default::default()),
+        (Inputs::Tokens(_), _) if signature.vocabulary > 0 => ModelConfig::Bag(Default::default()),
+        (Inputs::Tokens(_), Task::Classification) => ModelConfig::Logistic(Default::default()),
         _ => ModelConfig::Mlp(Default::default()),
     }
+}
+
+/// The settings of columns, where nothing was said as the model needs them: words in their order for
+/// those that read words, ids for those that look vectors up.
+fn columns_for(
+    model: Option<&ModelConfig>,
+    contract: &Contract,
+    columns: &ColumnConfigs,
+) -> ColumnConfigs {
+    let mut columns = columns.clone();
+    let Some(model) = model else {
+        return columns;
+    };
+    for rule in contract.features() {
+        let column = columns.entry(rule.name.clone()).or_default();
+        if model.reads_words() && rule.kind == ColumnKind::Text {
+            let text = column.text.get_or_insert_default();
+            text.encode.get_or_insert(TextEncoding::Words);
+        }
+        if model.reads_ids() && rule.kind == ColumnKind::Category {
+            column.encode.get_or_insert(Encode::Embedding);
+        }
+    }
+    columns
+}
+
+/// What the leak auditor finds in the rows of a run, without training.
+///
+/// # Errors
+/// When the rows cannot be divided.
+pub fn findings(config: &Config, data: &Dataset) -> Result<Vec<Finding>> {
+    let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
+    let data = data.settle(&contract, &config.data.bad_policy())?;
+    let classes = data.frame.class_ids(&contract)?;
+    let split = data.split(&config.data, classes.as_deref(), config.train.seed)?;
+    Ok(audit::audit(&data, &contract, &split, &config.audit, &config.data.split)?)
 }
 
 /// A source of its own where there is one, else the given rows of `frame`; `None` of nothing.

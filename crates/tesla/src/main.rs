@@ -43,6 +43,8 @@ Exit codes:
 enum Command {
     /// Look at data before training: columns, relation to the target, warnings.
     Profile(commands::profile::Args),
+    /// Look for leaks: rows in two parts, columns that tell the target alone.
+    Audit(commands::audit::Args),
     /// Train a model from a `tesla.toml` or straight from data.
     Train(commands::train::Args),
     /// Measure a model on rows that carry the target.
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Profile(args) => commands::profile::run(args),
+        Command::Audit(args) => commands::audit::run(args),
         Command::Train(args) => commands::train::run(args),
         Command::Evaluate(args) => commands::evaluate::run(args),
         Command::Predict(args) => commands::predict::run(args),

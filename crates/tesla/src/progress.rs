@@ -135,6 +135,7 @@ impl Progress {
                     self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 }
             }
+            Event::Finding(finding) => self.print(&format!("auditor: {finding}")),
             Event::Resumed { epoch, step } => {
                 self.print(&format!("going on in epoch {epoch} after {step} steps"));
             }

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Linear, PaddingConfig2d};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor, activation};
@@ -17,6 +17,8 @@ use crate::{Error, Result};
 pub struct CnnConfig {
     /// The convolution blocks, in order.
     pub blocks: Vec<Block>,
+    /// What the linear layers see of the last block.
+    pub pooling: Pooling,
     /// The width of each hidden linear layer after the blocks.
     pub hidden: Vec<usize>,
     /// The share of values set to zero before the last layer while training, in 0..1.
@@ -31,10 +33,22 @@ impl Default for CnnConfig {
         };
         Self {
             blocks: vec![block(32), block(64)],
+            pooling: Pooling::Flatten,
             hidden: vec![128],
             dropout: 0.0,
         }
     }
+}
+
+/// What the linear layers see of the last block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// Every value.
+    #[default]
+    Flatten,
+    /// The mean of each channel: fewer weights, and less that can be learned by heart.
+    Average,
 }
 
 /// One block: convolution, ReLU, max-pooling.
@@ -49,6 +63,12 @@ pub struct Block {
     pub padding: Padding,
     /// The side and stride of the max-pooling window, in pixels; 1 for none.
     pub pool: usize,
+    /// Whether the values before ReLU are brought to mean 0 and deviation 1 over a batch (Ioffe &
+    /// Szegedy 2015).
+    pub batch_norm: bool,
+    /// Whether the block has a second convolution and adds its own input before the last ReLU (He et
+    /// al. 2016); needs `padding = "same"`.
+    pub residual: bool,
 }
 
 impl Default for Block {
@@ -58,6 +78,8 @@ impl Default for Block {
             kernel: 3,
             padding: Padding::Same,
             pool: 2,
+            batch_norm: false,
+            residual: false,
         }
     }
 }
@@ -77,10 +99,24 @@ pub enum Padding {
 #[derive(Module, Debug)]
 pub struct Cnn {
     convolutions: Vec<Conv2d>,
+    norms: Vec<BatchNorm>,
+    /// The second halves and the short cuts of residual blocks, in their order.
+    residuals: Vec<Residual>,
     #[module(skip)]
-    pools: Vec<usize>,
+    blocks: Vec<Block>,
+    #[module(skip)]
+    pooling: Pooling,
     layers: Vec<Linear>,
     pub(super) dropout: Dropout,
+}
+
+/// The second half of a residual block.
+#[derive(Module, Debug)]
+struct Residual {
+    convolution: Conv2d,
+    norm: Option<BatchNorm>,
+    /// Brings the input to as many channels as come out, where it has others.
+    shortcut: Option<Conv2d>,
 }
 
 impl CnnConfig {
@@ -90,40 +126,74 @@ impl CnnConfig {
         check_widths("hidden", &self.hidden)?;
         check_dropout(self.dropout)?;
         let [mut channels, mut height, mut width] = input;
-        let mut convolutions = Vec::new();
+        let (mut convolutions, mut norms, mut residuals) = (Vec::new(), Vec::new(), Vec::new());
         for (i, block) in self.blocks.iter().enumerate() {
-            let (kernel, pool) = (block.kernel, block.pool);
-            if kernel == 0 || pool == 0 {
-                return Err(Error::Model(format!(
-                    "block {} has a `kernel` or `pool` of 0: expected at least 1",
-                    i + 1
-                )));
-            }
-            let after = |side: usize| match block.padding {
-                Padding::Same => side / pool,
-                Padding::Valid => (side + 1).saturating_sub(kernel) / pool,
+            block.check(i, height, width)?;
+            (height, width) = (block.after(height), block.after(width));
+            let convolution = |from: usize, kernel: usize| {
+                Conv2dConfig::new([from, block.filters], [kernel, kernel])
+                    .with_padding(match block.padding {
+                        Padding::Same => PaddingConfig2d::Same,
+                        Padding::Valid => PaddingConfig2d::Valid,
+                    })
+                    .init(device)
             };
-            if after(height) == 0 || after(width) == 0 {
-                return Err(Error::Model(format!(
-                    "block {} leaves nothing of an image of {height}x{width} pixels (kernel {kernel}, pool {pool}): use fewer blocks or larger images",
-                    i + 1
-                )));
-            }
-            (height, width) = (after(height), after(width));
-            let config = Conv2dConfig::new([channels, block.filters], [kernel, kernel])
-                .with_padding(match block.padding {
-                    Padding::Same => PaddingConfig2d::Same,
-                    Padding::Valid => PaddingConfig2d::Valid,
+            let norm = || {
+                block
+                    .batch_norm
+                    .then(|| BatchNormConfig::new(block.filters).init(device))
+            };
+            convolutions.push(convolution(channels, block.kernel));
+            norms.extend(norm());
+            if block.residual {
+                residuals.push(Residual {
+                    convolution: convolution(block.filters, block.kernel),
+                    norm: norm(),
+                    shortcut: (channels != block.filters).then(|| convolution(channels, 1)),
                 });
-            convolutions.push(config.init(device));
+            }
             channels = block.filters;
         }
+        let seen = match self.pooling {
+            Pooling::Flatten => channels * height * width,
+            Pooling::Average => channels,
+        };
         Ok(Cnn {
             convolutions,
-            pools: self.blocks.iter().map(|b| b.pool).collect(),
-            layers: stack(channels * height * width, &self.hidden, outputs, device),
+            norms,
+            residuals,
+            blocks: self.blocks.clone(),
+            pooling: self.pooling,
+            layers: stack(seen, &self.hidden, outputs, device),
             dropout: Dropout::new(self.dropout),
         })
+    }
+}
+
+impl Block {
+    /// The side of what comes out of a side of what goes in.
+    fn after(&self, side: usize) -> usize {
+        match self.padding {
+            Padding::Same => side / self.pool,
+            Padding::Valid => (side + 1).saturating_sub(self.kernel) / self.pool,
+        }
+    }
+
+    fn check(&self, i: usize, height: usize, width: usize) -> Result<()> {
+        let (kernel, pool) = (self.kernel, self.pool);
+        let wrong = |what: String| Err(Error::Model(format!("block {} {what}", i + 1)));
+        if kernel == 0 || pool == 0 {
+            return wrong("has a `kernel` or `pool` of 0: expected at least 1".into());
+        }
+        if self.residual && self.padding == Padding::Valid {
+            return wrong("is `residual` and shrinks: expected `padding = \"same\"`".into());
+        }
+        match self.after(height) == 0 || self.after(width) == 0 {
+            true => wrong(format!(
+                "leaves nothing of an image of {height}x{width} pixels (kernel {kernel}, pool {pool}): use fewer blocks or larger images"
+            )),
+            false => Ok(()),
+        }
     }
 }
 
@@ -132,17 +202,42 @@ impl Cnn {
     /// - input: `[rows, channels, height, width]`
     /// - output: `[rows, outputs]`
     pub fn forward(&self, mut x: Tensor<4>) -> Tensor<2> {
-        for (convolution, pool) in std::iter::zip(&self.convolutions, &self.pools) {
-            x = activation::relu(convolution.forward(x));
-            if *pool > 1 {
-                x = max_pool2d(x, MaxPoolOptions::new([*pool, *pool]));
+        let (mut norms, mut residuals) = (self.norms.iter(), self.residuals.iter());
+        for (convolution, block) in std::iter::zip(&self.convolutions, &self.blocks) {
+            let input = x.clone();
+            x = convolution.forward(x);
+            if let Some(norm) = block.batch_norm.then(|| norms.next()).flatten() {
+                x = norm.forward(x);
+            }
+            x = activation::relu(x);
+            if let Some(residual) = block.residual.then(|| residuals.next()).flatten() {
+                x = activation::relu(residual.forward(x, input));
+            }
+            if block.pool > 1 {
+                x = max_pool2d(x, MaxPoolOptions::new([block.pool, block.pool]));
             }
         }
-        let mut x = x.flatten(1, 3);
+        let mut x: Tensor<2> = match self.pooling {
+            Pooling::Flatten => x.flatten(1, 3),
+            Pooling::Average => x.flatten::<3>(2, 3).mean_dim(2).squeeze_dim(2),
+        };
         let last = self.layers.len() - 1;
         for layer in &self.layers[..last] {
             x = activation::relu(layer.forward(x));
         }
         self.layers[last].forward(self.dropout.forward(x))
+    }
+}
+
+impl Residual {
+    fn forward(&self, x: Tensor<4>, input: Tensor<4>) -> Tensor<4> {
+        let mut x = self.convolution.forward(x);
+        if let Some(norm) = &self.norm {
+            x = norm.forward(x);
+        }
+        match &self.shortcut {
+            Some(shortcut) => x + shortcut.forward(input),
+            None => x + input,
+        }
     }
 }

@@ -2,7 +2,10 @@
 
 mod cnn;
 mod dropout;
+mod factors;
 mod mlp;
+mod sequence;
+mod text;
 
 use burn::module::Module;
 use burn::nn;
@@ -15,8 +18,11 @@ use tesla_data::{FittedPipeline, Inputs, Task};
 use crate::bundle::Coefficients;
 use crate::{Device, Error, Result, weights};
 
-pub use cnn::{Block, Cnn, CnnConfig, Padding};
+pub use cnn::{Block, Cnn, CnnConfig, Padding, Pooling};
+pub use factors::{Mf, MfConfig};
 pub use mlp::{Activation, Mlp, MlpConfig};
+pub use sequence::{Conv1dNet, Conv1dNetConfig, Lstm, LstmConfig};
+pub use text::{Bag, BagConfig, TextCnn, TextCnnConfig};
 
 /// `[model]`: which network to build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -30,6 +36,17 @@ pub enum ModelConfig {
     Mlp(MlpConfig),
     /// A convolutional network for images.
     Cnn(CnnConfig),
+    /// The mean of word vectors, for texts.
+    Bag(BagConfig),
+    /// Convolutions over words, for texts.
+    #[serde(rename = "textcnn")]
+    TextCnn(TextCnnConfig),
+    /// Convolutions along sequences.
+    Conv1d(Conv1dNetConfig),
+    /// A long short-term memory, for sequences.
+    Lstm(LstmConfig),
+    /// Matrix factorisation: the ratings of users for items.
+    Mf(MfConfig),
 }
 
 /// Linear regression: `y = x W + b`.
@@ -83,6 +100,16 @@ pub struct Signature {
     pub outputs: usize,
     /// What they mean.
     pub task: Task,
+    /// The places of a row that hold ids, each with the number of its ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<(usize, usize)>,
+    /// The number of different ids in a sequence of words; 0 where rows are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub vocabulary: usize,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Prepared rows as a tensor.
@@ -92,6 +119,8 @@ pub enum Batch {
     Dense(Tensor<2>),
     /// `[rows, channels, height, width]`.
     Images(Tensor<4>),
+    /// `[rows, length, width]`.
+    Sequences(Tensor<3>),
 }
 
 /// A network with weights.
@@ -103,9 +132,34 @@ pub enum Network {
     Mlp(Mlp),
     /// A convolutional network.
     Cnn(Cnn),
+    /// The mean of word vectors.
+    Bag(Bag),
+    /// Convolutions over words.
+    TextCnn(TextCnn),
+    /// Convolutions along sequences.
+    Conv1d(Conv1dNet),
+    /// A long short-term memory.
+    Lstm(Lstm),
+    /// Matrix factorisation.
+    Mf(Mf),
 }
 
 impl ModelConfig {
+    /// Every kind with its default configuration.
+    fn all() -> [Self; 9] {
+        [
+            ModelConfig::Linear(Default::default()),
+            ModelConfig::Logistic(Default::default()),
+            ModelConfig::Mlp(Default::default()),
+            ModelConfig::Cnn(Default::default()),
+            ModelConfig::Bag(Default::default()),
+            ModelConfig::TextCnn(Default::default()),
+            ModelConfig::Conv1d(Default::default()),
+            ModelConfig::Lstm(Default::default()),
+            ModelConfig::Mf(Default::default()),
+        ]
+    }
+
     /// The name in `tesla.toml`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -113,6 +167,11 @@ impl ModelConfig {
             ModelConfig::Logistic(_) => "logistic",
             ModelConfig::Mlp(_) => "mlp",
             ModelConfig::Cnn(_) => "cnn",
+            ModelConfig::Bag(_) => "bag",
+            ModelConfig::TextCnn(_) => "textcnn",
+            ModelConfig::Conv1d(_) => "conv1d",
+            ModelConfig::Lstm(_) => "lstm",
+            ModelConfig::Mf(_) => "mf",
         }
     }
 
@@ -121,21 +180,26 @@ impl ModelConfig {
     /// # Errors
     /// When there is no such kind.
     pub fn from_kind(kind: &str) -> Result<Self> {
-        const KINDS: [&str; 4] = ["linear", "logistic", "mlp", "cnn"];
-        match kind {
-            "linear" => Ok(ModelConfig::Linear(Default::default())),
-            "logistic" => Ok(ModelConfig::Logistic(Default::default())),
-            "mlp" => Ok(ModelConfig::Mlp(Default::default())),
-            "cnn" => Ok(ModelConfig::Cnn(Default::default())),
-            _ => {
-                let near = tesla_data::nearest(kind, &KINDS)
-                    .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
-                Err(Error::Model(format!(
-                    "`{kind}` is not a model{near}: expected {}",
-                    KINDS.map(|k| format!("`{k}`")).join(", ")
-                )))
-            }
+        if let Some(found) = Self::all().into_iter().find(|model| model.kind() == kind) {
+            return Ok(found);
         }
+        let kinds = Self::all().map(|model| model.kind());
+        let near = tesla_data::nearest(kind, &kinds)
+            .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+        Err(Error::Model(format!(
+            "`{kind}` is not a model{near}: expected {}",
+            kinds.map(|k| format!("`{k}`")).join(", ")
+        )))
+    }
+
+    /// Whether the model reads texts as sequences of words.
+    pub fn reads_words(&self) -> bool {
+        matches!(self, ModelConfig::Bag(_) | ModelConfig::TextCnn(_))
+    }
+
+    /// Whether the model reads categories as ids.
+    pub fn reads_ids(&self) -> bool {
+        matches!(self, ModelConfig::Mf(_))
     }
 
     /// Builds the network with seeded random weights and seeded dropout. Both are drawn on the host,
@@ -172,7 +236,21 @@ impl ModelConfig {
             (ModelConfig::Logistic(_), Task::Regression) => {
                 return Err(wrong("classes to predict, but the target is a number"));
             }
+            (ModelConfig::Mf(_), Task::Classification) => {
+                return Err(wrong("ratings to predict, but the target is a class"));
+            }
             _ => {}
+        }
+        if !signature.ids.is_empty() && !matches!(self, ModelConfig::Mlp(_) | ModelConfig::Mf(_)) {
+            return Err(wrong("numbers, but a category has `encode = \"embedding\"`"));
+        }
+        if (signature.vocabulary > 0) != self.reads_words() {
+            return Err(match self.reads_words() {
+                true => wrong("one text as a sequence of words"),
+                false => wrong(
+                    "numbers, but a text is a sequence of words: `bag` and `textcnn` read those",
+                ),
+            });
         }
         let outputs = signature.outputs;
         Ok(match (self, &signature.input[..]) {
@@ -181,9 +259,33 @@ impl ModelConfig {
                 Network::Cnn(config.init(shape, outputs, device.burn())?)
             }
             (ModelConfig::Cnn(_), _) => return Err(wrong("images, but the features are a table")),
+            (ModelConfig::Conv1d(config), [length, width]) => {
+                Network::Conv1d(config.init([*length, *width], outputs, device.burn())?)
+            }
+            (ModelConfig::Lstm(config), [length, width]) => {
+                Network::Lstm(config.init([*length, *width], outputs, device.burn())?)
+            }
+            (ModelConfig::Conv1d(_) | ModelConfig::Lstm(_), _) => {
+                return Err(wrong("sequences: say where they are in `[sequence]`"));
+            }
+            (ModelConfig::Bag(config), _) => {
+                Network::Bag(config.init(signature.vocabulary, outputs, device.burn())?)
+            }
+            (ModelConfig::TextCnn(config), _) => {
+                Network::TextCnn(config.init(signature.vocabulary, outputs, device.burn())?)
+            }
+            (ModelConfig::Mf(config), [2]) if signature.ids.len() == 2 => {
+                let ids = [signature.ids[0].1, signature.ids[1].1];
+                Network::Mf(config.init(ids, device.burn())?)
+            }
+            (ModelConfig::Mf(_), _) => {
+                return Err(wrong(
+                    "two categories as features, a user and an item: drop the others and say `kind = \"category\"` for these",
+                ));
+            }
             (ModelConfig::Mlp(config), input) => {
                 let width = input.iter().product();
-                Network::Mlp(config.init(width, outputs, device.burn())?)
+                Network::Mlp(config.init(width, &signature.ids, outputs, device.burn())?)
             }
             (ModelConfig::Linear(_) | ModelConfig::Logistic(_), input) => {
                 let width = input.iter().product();
@@ -206,8 +308,13 @@ impl Network {
             Network::Mlp(mlp) => mlp.forward(batch.flat()),
             Network::Cnn(cnn) => match batch {
                 Batch::Images(images) => cnn.forward(images),
-                Batch::Dense(_) => unreachable!("`ModelConfig::build` gives images to a cnn"),
+                _ => unreachable!("`ModelConfig::build` gives images to a cnn"),
             },
+            Network::Bag(bag) => bag.forward(batch.flat()),
+            Network::TextCnn(cnn) => cnn.forward(batch.flat()),
+            Network::Conv1d(network) => network.forward(batch.sequences()),
+            Network::Lstm(network) => network.forward(batch.sequences()),
+            Network::Mf(mf) => mf.forward(batch.flat()),
         }
     }
 
@@ -228,9 +335,13 @@ impl Network {
     /// next: what is drawn does not depend on what was drawn before.
     pub fn reseed(&self, seed: u64, step: u64) {
         match self {
-            Network::Linear(_) => {}
+            Network::Linear(_) | Network::Mf(_) => {}
             Network::Mlp(mlp) => mlp.dropout.seed(seed, step),
             Network::Cnn(cnn) => cnn.dropout.seed(seed, step),
+            Network::Bag(bag) => bag.dropout.seed(seed, step),
+            Network::TextCnn(cnn) => cnn.dropout.seed(seed, step),
+            Network::Conv1d(network) => network.dropout.seed(seed, step),
+            Network::Lstm(network) => network.dropout.seed(seed, step),
         }
     }
 
@@ -269,6 +380,10 @@ impl Batch {
                 let data = TensorData::new(values, [rows, c, h, w]);
                 Batch::Images(Tensor::from_data(data, device))
             }
+            [length, width] => {
+                let data = TensorData::new(values, [rows, length, width]);
+                Batch::Sequences(Tensor::from_data(data, device))
+            }
             _ => {
                 let width: usize = row_shape.iter().product();
                 let data = TensorData::new(values, [rows, width]);
@@ -281,6 +396,14 @@ impl Batch {
         match self {
             Batch::Dense(table) => table,
             Batch::Images(images) => images.flatten(1, 3),
+            Batch::Sequences(sequences) => sequences.flatten(1, 2),
+        }
+    }
+
+    fn sequences(self) -> Tensor<3> {
+        match self {
+            Batch::Sequences(sequences) => sequences,
+            _ => unreachable!("`ModelConfig::build` gives sequences to these models"),
         }
     }
 }

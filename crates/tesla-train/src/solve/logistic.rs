@@ -103,26 +103,29 @@ fn block(x: &[f32], width: usize, classes: &[u32], logits: usize, w: &[f64]) -> 
         for (z, w) in z.iter_mut().zip(w.chunks_exact(width + 1)) {
             *z = w[width] + x.iter().zip(w).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
         }
-        // z becomes probability minus truth.
-        if logits == 1 {
-            let truth = f64::from(*class);
-            loss += softplus(z[0]) - truth * z[0];
-            z[0] = sigmoid(z[0]) - truth;
-        } else {
-            let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let score = z[*class as usize];
-            z.iter_mut().for_each(|z| *z = (*z - max).exp());
-            let sum: f64 = z.iter().sum();
-            loss += max + sum.ln() - score;
-            z.iter_mut().for_each(|z| *z /= sum);
-            z[*class as usize] -= 1.0;
-        }
+        loss += error(&mut z, *class as usize);
         for (z, g) in z.iter().zip(gradient.chunks_exact_mut(width + 1)) {
             g[width] += z;
             g.iter_mut().zip(x).for_each(|(g, x)| *g += z * f64::from(*x));
         }
     }
     (loss, gradient)
+}
+
+/// The loss of a row; its logits become probability minus truth.
+pub(super) fn error(z: &mut [f64], class: usize) -> f64 {
+    if let [z] = z {
+        let (logit, truth) = (*z, class as f64);
+        *z = sigmoid(logit) - truth;
+        return softplus(logit) - truth * logit;
+    }
+    let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let score = z[class];
+    z.iter_mut().for_each(|z| *z = (*z - max).exp());
+    let sum: f64 = z.iter().sum();
+    z.iter_mut().for_each(|z| *z /= sum);
+    z[class] -= 1.0;
+    max + sum.ln() - score
 }
 
 /// `ln(1 + e^z)` without overflow.

@@ -3,6 +3,7 @@
 mod lbfgs;
 mod least_squares;
 mod logistic;
+mod sparse;
 
 use std::ops::Range;
 
@@ -10,6 +11,7 @@ use serde_json::json;
 use tesla_core::model::Solver;
 use tesla_core::{Device, ModelConfig, Network};
 use tesla_data::prepare::FittedTarget;
+use tesla_data::samples::SparseRows;
 use tesla_data::{FittedPipeline, Inputs, Samples, Selection};
 
 use crate::train::Fitted;
@@ -75,7 +77,21 @@ pub(crate) fn solve(
         }
         (ModelConfig::Logistic(config), FittedTarget::Classes { labels, .. }) => {
             let classes = train.target.classes().unwrap_or_default();
-            logistic::solve(&train.inputs, classes, labels.len(), config.c)?
+            match &train.inputs {
+                Inputs::Tokens(_) => {
+                    let mut all: Option<SparseRows> = None;
+                    for batch in rows.batches()? {
+                        let next = pipeline.sparse(&batch?)?;
+                        match &mut all {
+                            Some(all) => all.append(next),
+                            None => all = Some(next),
+                        }
+                    }
+                    let all = all.unwrap_or_else(|| SparseRows::new(width));
+                    sparse::solve(&all, classes, labels.len(), config.c)?
+                }
+                inputs => logistic::solve(inputs, classes, labels.len(), config.c)?,
+            }
         }
         _ => unreachable!("`ModelConfig::init` refused a model that does not fit the task"),
     };
