@@ -370,10 +370,32 @@ pub struct ColumnConfig {
     /// 1 for grey, 3 for colour. Default: the first image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<u8>,
+    /// What happens to an image whose proportions are not those of `size`. Default: `stretch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
 }
 
 /// `[columns]`, by column name.
 pub type ColumnConfigs = BTreeMap<String, ColumnConfig>;
+
+/// What happens to an image of other proportions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// It is stretched.
+    #[default]
+    Stretch,
+    /// It is scaled until it covers the size; what stands out is cut off, half on each side.
+    Cover,
+    /// It is scaled until it fits into the size, in the middle; the rest is black.
+    Contain,
+}
+
+impl Fit {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 /// What stands in for a missing value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

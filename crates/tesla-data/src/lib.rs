@@ -11,11 +11,13 @@
 //!   enforced again on every row that asks for a prediction.
 //! * [`split`] divides rows into train, validation and test with a seed.
 //! * [`prepare`] learns imputation, scaling and encoding from the training rows only.
+//! * [`augment`] changes training images by chance.
 //! * [`profile`](mod@profile) says what a data set looks like and what is suspicious about it.
 //! * [`samples`] is what comes out: numbers and pixels, ready to become tensors.
 //!
 //! The crate knows nothing of Burn, of HTTP servers or of the command line.
 
+pub mod augment;
 pub mod config;
 pub mod contract;
 mod dataset;
