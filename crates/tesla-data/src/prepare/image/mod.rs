@@ -2,6 +2,8 @@
 
 mod decode;
 mod resize;
+#[cfg(test)]
+mod tests;
 
 use crate::arrow::array::{Array, ArrayRef, LargeBinaryArray};
 use crate::arrow::datatypes::Field;
