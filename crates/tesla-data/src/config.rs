@@ -480,6 +480,9 @@ pub struct ColumnConfig {
     /// How a text becomes numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<TextConfig>,
+    /// What happens to an image whose proportions are not those of `size`. Default: `stretch`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<Fit>,
 }
 
 /// `[columns]`, by column name.
@@ -487,6 +490,25 @@ pub type ColumnConfigs = BTreeMap<String, ColumnConfig>;
 
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+/// What happens to an image of other proportions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// It is stretched.
+    #[default]
+    Stretch,
+    /// It is scaled until it covers the size; what stands out is cut off, half on each side.
+    Cover,
+    /// It is scaled until it fits into the size, in the middle; the rest is black.
+    Contain,
+}
+
+impl Fit {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What stands in for a missing value.

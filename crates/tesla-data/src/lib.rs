@@ -12,12 +12,14 @@
 //! * [`split`] divides rows into train, validation and test with a seed.
 //! * [`audit`](mod@audit) looks for what would make the final figures too good to be true.
 //! * [`prepare`] learns imputation, scaling and encoding from the training rows only.
+//! * [`augment`] changes training images by chance.
 //! * [`profile`](mod@profile) says what a data set looks like and what is suspicious about it.
 //! * [`samples`] is what comes out: numbers, pixels and tokens, ready to become tensors.
 //!
 //! The crate knows nothing of Burn, of HTTP servers or of the command line.
 
 pub mod audit;
+pub mod augment;
 pub mod config;
 pub mod contract;
 mod dataset;

@@ -98,7 +98,7 @@ impl Inputs {
 
 impl ImageSet {
     /// The normalised value of each of the 256 pixel values, per channel.
-    fn tables(&self) -> Vec<[f32; 256]> {
+    pub(crate) fn tables(&self) -> Vec<[f32; 256]> {
         std::iter::zip(&self.mean, &self.std)
             .map(|(mean, std)| std::array::from_fn(|p| (p as f32 / 255.0 - mean) / std))
             .collect()

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tesla_core::ModelConfig;
+use tesla_data::augment::AugmentConfig;
 use tesla_data::config::ColumnConfigs;
 use tesla_data::{AuditConfig, DataConfig};
 
@@ -19,6 +20,9 @@ pub struct Config {
     pub columns: ColumnConfigs,
     /// What the leak auditor does with what it finds.
     pub audit: AuditConfig,
+    /// How training images are changed by chance, so that the network sees more than there are.
+    #[serde(skip_serializing_if = "AugmentConfig::is_off")]
+    pub augment: AugmentConfig,
     /// Which network to build. Default: `cnn` for images, `mlp` for tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelConfig>,

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
 use tesla_data::audit::{self, Finding, Severity};
+use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
 use tesla_data::prepare::TextEncoding;
 use tesla_data::{
@@ -154,7 +155,9 @@ pub fn train_with(
         true => solve::solve(&model, &pipeline, &train, &train_samples, device, observer)?,
         false => {
             let run = engine::run_id(&resolved.without_paths(), &data_sha256, device.name());
+            let augment = augment(&config.augment, &train_samples.inputs)?;
             let job = engine::Job {
+                augment: augment.as_ref(),
                 config: &config.train,
                 train: &train_samples,
                 valid: valid_samples.as_ref(),
@@ -209,6 +212,16 @@ fn default_model(signature: &Signature, inputs: &Inputs) -> ModelConfig {
         (Inputs::Tokens(_), _) if signature.vocabulary > 0 => ModelConfig::Bag(Default::default()),
         (Inputs::Tokens(_), Task::Classification) => ModelConfig::Logistic(Default::default()),
         _ => ModelConfig::Mlp(Default::default()),
+    }
+}
+
+fn augment(config: &AugmentConfig, inputs: &Inputs) -> Result<Option<Augment>> {
+    match inputs {
+        _ if config.is_off() => Ok(None),
+        Inputs::Images(set) => Ok(Some(Augment::new(config, set.channels, set.height, set.width)?)),
+        _ => Err(Error::Config(
+            "`[augment]` changes images, but the features are none: remove it".into(),
+        )),
     }
 }
 

@@ -1,5 +1,6 @@
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use tesla_core::Network;
+use tesla_data::augment::Mix;
 use tesla_data::prepare::FittedTarget;
 use tesla_data::{Samples, Target};
 
@@ -27,6 +28,23 @@ pub(super) struct Targets {
     pub(super) values: Vec<f32>,
     /// What each row weighs.
     pub(super) weights: Vec<f32>,
+}
+
+impl Targets {
+    /// Mixes them as their images were mixed. The cross-entropy of mixed targets is the mix of the
+    /// cross-entropies.
+    pub(super) fn mix(&mut self, mix: &Mix) {
+        for all in [&mut self.values, &mut self.weights] {
+            let width = all.len() / mix.lambda.len().max(1);
+            let old = all.clone();
+            for (row, (partner, lambda)) in std::iter::zip(&mix.partner, &mix.lambda).enumerate() {
+                let own = &mut all[row * width..][..width];
+                for (own, other) in own.iter_mut().zip(&old[partner * width..][..width]) {
+                    *own = *own * lambda + other * (1.0 - lambda);
+                }
+            }
+        }
+    }
 }
 
 impl Goal {

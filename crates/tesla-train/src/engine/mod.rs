@@ -16,8 +16,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use tesla_core::{Batch, Device, Network};
-use tesla_data::Samples;
+use tesla_data::augment::Augment;
 use tesla_data::prepare::FittedTarget;
+use tesla_data::{Inputs, Samples};
 
 use crate::train::Fitted;
 use crate::{Error, Event, Observer, Result, TrainConfig};
@@ -35,6 +36,8 @@ pub(crate) struct Job<'a> {
     pub(crate) train: &'a Samples,
     pub(crate) valid: Option<&'a Samples>,
     pub(crate) target: &'a FittedTarget,
+    /// How training images are changed by chance.
+    pub(crate) augment: Option<&'a Augment>,
     pub(crate) device: &'a Device,
     pub(crate) checkpoints: Option<&'a Checkpoints>,
     /// Says which run it is; see [`run_id`].
@@ -144,13 +147,28 @@ impl<'a> Run<'a> {
 
     /// The steps of one epoch that are left.
     fn epoch(&mut self, batches: usize, observer: &mut dyn Observer) -> Result<()> {
-        let Job { config, train, .. } = *self.job;
+        let Job {
+            config,
+            train,
+            augment,
+            ..
+        } = *self.job;
+        let (seed, epoch) = (config.seed, self.progress.epoch as u64);
         let order = order(config.seed, self.progress.epoch, train.len);
         let all: Vec<&[usize]> = order.chunks(config.batch_size).collect();
         let todo = &all[self.progress.step..];
         let goal = self.goal;
         let prepare = |rows: &'_ [usize]| -> Result<_> {
-            Ok((train.inputs.gather(rows)?, goal.targets(&train.target, rows)))
+            let mut targets = goal.targets(&train.target, rows);
+            let (Some(augment), Inputs::Images(set)) = (augment, &train.inputs) else {
+                return Ok((train.inputs.gather(rows)?, targets));
+            };
+            let mut values = augment.batch(set, rows, seed, epoch)?;
+            if let Some(mix) = augment.mix(rows, seed, epoch) {
+                mix.apply(&mut values, set.width, set.width * set.height);
+                targets.mix(&mix);
+            }
+            Ok((values, targets))
         };
         let (send, receive) = sync_channel(AHEAD);
         let mut losses = Losses::new(self.job.device.is_cpu());

@@ -1,17 +1,24 @@
-use std::io::Cursor;
+//! Image columns: decoded, brought to one size and normalised per channel.
+
+mod decode;
+mod resize;
+#[cfg(test)]
+mod tests;
 
 use crate::arrow::array::{Array, ArrayRef, LargeBinaryArray};
 use crate::arrow::datatypes::Field;
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageReader, Limits};
+use image::DynamicImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ColumnConfig;
+use crate::config::{ColumnConfig, Fit};
 use crate::frame::downcast;
 use crate::samples::ImageSet;
 use crate::source::IMAGE_KEY;
 use crate::{Error, Result};
+use decode::MAX_SIDE;
+
+pub(crate) use decode::decode_file;
 
 /// An image: decoded, brought to one size and to grey or colour, then normalised per channel as
 /// `(pixel / 255 - mean) / std`.
@@ -25,16 +32,14 @@ pub struct FittedImage {
     pub width: u32,
     /// 1 for grey, 3 for colour.
     pub channels: u8,
+    /// What happens to an image of other proportions.
+    #[serde(default, skip_serializing_if = "Fit::is_default")]
+    pub fit: Fit,
     /// The mean of each channel over the training images, in 0..1.
     pub mean: Vec<f32>,
     /// The standard deviation of each channel over the training images.
     pub std: Vec<f32>,
 }
-
-/// The largest side of an image that is decoded, in pixels.
-const MAX_SIDE: u32 = 16_384;
-/// The most memory one decoded image may take, in bytes.
-const MAX_BYTES: u64 = 512 << 20;
 
 type Place<'a> = &'a (dyn Fn(usize) -> String + Sync);
 
@@ -137,6 +142,7 @@ impl FittedImage {
             height,
             width,
             channels,
+            fit: config.fit.unwrap_or_default(),
             mean: vec![0.0; channels as usize],
             std: vec![1.0; channels as usize],
         })
@@ -176,37 +182,10 @@ impl FittedImage {
 
     /// One image as planar 8-bit pixels, `[channels, height, width]`.
     fn write(&self, image: DynamicImage, out: &mut [u8]) {
-        let image = match (image.width(), image.height()) == (self.width, self.height) {
-            true => image,
-            false => image.resize_exact(self.width, self.height, FilterType::Triangle),
-        };
-        match self.channels {
-            1 => out.copy_from_slice(image.into_luma8().as_raw()),
-            _ => {
-                let area = (self.height * self.width) as usize;
-                for (i, pixel) in image.into_rgb8().pixels().enumerate() {
-                    for (channel, value) in pixel.0.into_iter().enumerate() {
-                        out[channel * area + i] = value;
-                    }
-                }
-            }
-        }
+        let planes = decode::planes(image, self.channels);
+        let planes = resize::fit(planes, self.height as usize, self.width as usize, self.fit);
+        out.copy_from_slice(&planes.pixels);
     }
-}
-
-/// An image file's picture, or why it has none.
-pub(crate) fn decode_file(bytes: &[u8]) -> Result<DynamicImage, String> {
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|e| format!("the image cannot be read: {e}"))?;
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    reader
-        .decode()
-        .map_err(|e| format!("the image cannot be decoded: {e}"))
 }
 
 /// The image behind `bytes`: raw pixels or an image file, as the field's metadata says.
