@@ -440,6 +440,16 @@ pub struct ColumnConfig {
     /// What the column holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ColumnKind>,
+    /// Numbers: the smallest and the largest that is valid, at training and at prediction. A row with
+    /// another is bad.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
+    /// Categories: the names that are valid, at training and at prediction. A row with another is bad.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<String>,
+    /// Whether a row without a value is bad, at training and at prediction.
+    #[serde(skip_serializing_if = "is_false")]
+    pub required: bool,
     /// What stands in for a missing value. Numbers: `mean`; categories: `missing`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impute: Option<Impute>,

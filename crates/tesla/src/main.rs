@@ -55,6 +55,8 @@ enum Command {
     Serve(commands::serve::Args),
     /// Show what is inside a model file.
     Inspect(commands::inspect::Args),
+    /// Train a model again from what its file says, and compare.
+    Verify(commands::verify::Args),
     /// List the devices of this machine.
     Devices,
     /// Print the JSON Schema of `tesla.toml`, for editors.
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => commands::predict::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
+        Command::Verify(args) => commands::verify::run(args),
         Command::Devices => commands::devices(),
         Command::Schema => commands::schema(),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ColumnKind, ColumnRule, Contract, Role, Task};
+use super::{ColumnKind, ColumnRule, Contract, Limits, Role, Task};
 use crate::arrow::array::{Array, ArrayRef, Float64Array};
 use crate::arrow::compute::cast;
 use crate::arrow::datatypes::{DataType, Field};
@@ -87,6 +87,10 @@ pub(crate) fn survey(
     for (field, stats) in std::iter::zip(schema.fields(), stats) {
         let said = columns.get(field.name()).and_then(|c| c.kind);
         let mut rule = stats.rule(field, said)?;
+        if let Some(config) = columns.get(field.name()) {
+            rule.limits = Limits::of(config);
+            rule.limits.check(&rule)?;
+        }
         if target.as_ref() == Some(field.name()) {
             rule.role = Role::Target;
             rule.note = None;
@@ -249,6 +253,7 @@ impl Stats {
             nullable: self.missing > 0,
             range: None,
             categories: Vec::new(),
+            limits: Limits::default(),
             note: None,
         };
         if self.is_image {

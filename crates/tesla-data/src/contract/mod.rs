@@ -2,6 +2,7 @@
 //! row, at training and at prediction alike.
 
 mod infer;
+mod limits;
 
 pub(crate) use infer::survey;
 
@@ -13,6 +14,8 @@ use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub use limits::Limits;
 
 use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
@@ -73,6 +76,9 @@ pub struct ColumnRule {
     /// The names seen, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categories: Vec<String>,
+    /// What was said of its values, and is enforced.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
     /// Why the column is not used, when that was inferred.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -241,6 +247,10 @@ impl Contract {
                 ColumnKind::Category => Arc::new(names(as_strings(values)?, &rule.categories)),
                 ColumnKind::Text => Arc::new(as_strings(values)?),
                 ColumnKind::Image => cast(values, &DataType::LargeBinary)?,
+            };
+            let column = match rule.limits.is_none() {
+                true => column,
+                false => rule.limits.enforce(rule, column, &mut breaches)?,
             };
             if rule.role == Role::Target {
                 check_target(rule, &column, &mut breaches)?;

@@ -7,6 +7,7 @@ pub(crate) mod predict;
 pub(crate) mod profile;
 pub(crate) mod serve;
 pub(crate) mod train;
+pub(crate) mod verify;
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
