@@ -174,6 +174,8 @@ impl<'a> Run<'a> {
         let mut losses = Losses::new(self.job.device.is_cpu());
         (losses.sum, losses.rows) = (self.progress.loss_sum, self.progress.loss_rows);
         std::thread::scope(|scope| {
+            // Gone when training stops, so that nobody waits to send to it.
+            let receive = receive;
             scope.spawn(move || {
                 for rows in todo {
                     let ready = prepare(rows).map(|(values, targets)| Ready {

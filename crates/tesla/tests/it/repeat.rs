@@ -1,6 +1,69 @@
 //! Runs repeat to the bit.
 
+use tesla::{Config, Dataset, Device, DeviceChoice, Event, Observer};
+use tesla_train::{Checkpoints, Error, train_with};
+
 use crate::support::{folder, repo, tesla};
+
+/// Asks to stop after so many steps.
+struct Stops(usize);
+
+impl Observer for Stops {
+    fn event(&mut self, _: Event) {}
+
+    fn should_stop(&mut self) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 == 0
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not() {
+    // Everything that has a state: dropout, norms, momentum, averages, a schedule, half an epoch.
+    let config: Config = toml::from_str(
+        r#"
+        [data]
+        source = "breast-cancer.csv"
+        target = "diagnosis"
+        [model]
+        kind = "mlp"
+        hidden = [16]
+        dropout = 0.3
+        batch_norm = true
+        [train]
+        epochs = 4
+        batch_size = 32
+        accumulate = 2
+        clip_norm = 0.5
+        average = 0.9
+        schedule = { kind = "one_cycle" }
+        "#,
+    )
+    .unwrap();
+    let data = Dataset::load(&config.data, &repo("datasets/breast-cancer")).unwrap();
+    let device = Device::open(DeviceChoice::Flex).unwrap();
+    let whole = tesla::train::train(&config, &data, &device, &mut tesla_train::Silent).unwrap();
+    let whole = whole.bundle.to_bytes().unwrap();
+    for stops in [1, 5, 9, 20] {
+        let folder = folder();
+        let mut checkpoints = Checkpoints {
+            folder: folder.path().join("checkpoints"),
+            resume: false,
+            program: "as it was".into(),
+        };
+        let run = |checkpoints: &Checkpoints, stops: usize| {
+            train_with(&config, &data, &device, &mut Stops(stops), Some(checkpoints))
+        };
+        let stopped = run(&checkpoints, stops).unwrap_err();
+        assert!(matches!(stopped, Error::Interrupted { saved: true, .. }), "{stopped}");
+        let program = Checkpoints::program(&checkpoints.folder).unwrap();
+        assert_eq!(program.as_deref(), Some("as it was"));
+        checkpoints.resume = true;
+        let resumed = run(&checkpoints, usize::MAX).unwrap();
+        assert!(resumed.bundle.to_bytes().unwrap() == whole, "stopped after {stops} steps");
+        assert_eq!(Checkpoints::program(&checkpoints.folder).unwrap(), None);
+    }
+}
 
 #[test]
 fn the_same_seed_gives_the_same_file_and_another_seed_another() {
