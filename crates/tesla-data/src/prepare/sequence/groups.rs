@@ -98,9 +98,9 @@ impl Groups {
         let Some(row) = self.missing.first().map(|row| *row as usize) else {
             return Ok(self);
         };
-        let is_null = |key: &&(&str, ArrayRef)| key.1.is_null(row);
-        let column = group.iter().find(is_null).or(order.as_ref());
-        let (name, _) = column.map_or(("", None), |(name, values)| (*name, Some(values)));
+        let has_none = |key: &KeyColumn<'_>| key.as_ref().is_some_and(|(_, v)| v.is_null(row));
+        let column = if has_none(group) { group } else { order };
+        let name = column.as_ref().map_or("", |(name, _)| *name);
         let reason = "the value is missing: windows are built by this column (`data.sequence`), so fill it in or remove the row";
         Err(Error::value(place(row), name, reason))
     }
@@ -117,7 +117,7 @@ impl Groups {
         for group in self.ranges() {
             let rows = &self.order[group];
             let have = rows.len().saturating_sub(horizon);
-            let chosen = (0..have).filter(|at| (have - 1 - at) % stride == 0);
+            let chosen = (0..have).filter(|at| (have - 1 - at).is_multiple_of(stride));
             truths.extend(chosen.map(|at| [rows[at], rows[at + horizon]]));
         }
         truths.sort_unstable();

@@ -159,7 +159,7 @@ impl FittedSequence {
         }
         let starts = groups
             .ranges()
-            .flat_map(|group| vec![group.start as u32; group.len()]);
+            .flat_map(|group| std::iter::repeat_n(group.start as u32, group.len()));
         Ok(SequenceSet {
             rows,
             starts: starts.collect(),
@@ -180,7 +180,7 @@ impl FittedSequence {
         stride: usize,
     ) -> Result<Samples> {
         let truths = groups.truths(self.horizon, stride);
-        if truths.is_empty() {
+        if truths.is_empty() && !groups.order.is_empty() {
             return Err(Error::Config(format!(
                 "no row has its target {} rows later in the same group: lower `data.sequence.horizon`",
                 self.horizon
