@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
 use crate::paths::Paths;
-use crate::prepare::TextConfig;
+use crate::prepare::{SequenceConfig, TextConfig};
 use crate::quarantine::{BadPolicy, Duplicates, OnBad};
 use crate::source::public_name;
 use crate::table::MEMORY;
@@ -53,6 +53,9 @@ pub struct DataConfig {
     pub drop: Vec<String>,
     /// How the rows are divided.
     pub split: SplitConfig,
+    /// Rows that follow each other in time: windows of them are the samples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<SequenceConfig>,
     /// What happens to rows that repeat an earlier one in target and every feature.
     pub duplicates: Duplicates,
     /// What happens to a row that cannot be read or that breaks the contract.
@@ -92,6 +95,7 @@ impl Default for DataConfig {
             task: None,
             drop: Vec::new(),
             split: SplitConfig::default(),
+            sequence: None,
             duplicates,
             on_bad,
             max_bad,
@@ -137,7 +141,25 @@ impl DataConfig {
         ] {
             *path = path.as_deref().map(public_name);
         }
+        if let Some(life) = data.sequence.as_mut().and_then(|s| s.remaining_life.as_mut()) {
+            life.after = life.after.as_deref().map(public_name);
+        }
         data
+    }
+
+    /// Whether windows are built by the column.
+    pub(crate) fn is_key(&self, column: &str) -> bool {
+        self.sequence
+            .iter()
+            .flat_map(SequenceConfig::keys)
+            .any(|key| key == column)
+    }
+
+    /// Whether the column is left out: one that divides the rows, or that windows are built by, is
+    /// read nevertheless.
+    pub(crate) fn leaves_out(&self, column: &str) -> bool {
+        let needed = self.split.column.as_deref() == Some(column) || self.is_key(column);
+        !needed && self.drop.iter().any(|dropped| dropped == column)
     }
 }
 

@@ -2,7 +2,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::arrow::datatypes::{DataType, Field, Schema};
-use crate::config::DataConfig;
+use crate::config::{DataConfig, SplitBy, SplitConfig};
+use crate::prepare::{Groups, SequenceConfig, read_numbers};
 use crate::source::Reading;
 use crate::split::{Key, Rows, Split, read_rows, split};
 use crate::{BadPolicy, Contract, Error, Frame, Paths, Result, Source, source};
@@ -44,6 +45,14 @@ impl<'a> Sources<'a> {
             let message = "`test` and `split.test_rows` in `[data]` both say which rows to test on: remove one";
             return Err(Error::Config(message.into()));
         }
+        if let Some(sequence) = &config.sequence {
+            sequence.check()?;
+            let after = sequence.remaining_life.as_ref().and_then(|life| life.after.as_ref());
+            if after.is_some() && config.test.is_none() {
+                let message = "`data.sequence.remaining_life.after` is about a test source, but there is no `test` in `[data]`: add it, or remove `after`";
+                return Err(Error::Config(message.into()));
+            }
+        }
         let open = |paths: &Paths| -> Result<Arc<dyn Source>> {
             Ok(source::open_all(paths, base, config)?.into())
         };
@@ -82,7 +91,7 @@ impl<'a> Sources<'a> {
                 return Ok(None);
             };
             let found = source.schema()?;
-            let fields = found.fields().iter().filter(|f| !config.drop.contains(f.name()));
+            let fields = found.fields().iter().filter(|f| !config.leaves_out(f.name()));
             let fields = fields.map(|field| match schema.field_with_name(field.name()) {
                 Ok(known) if is_plain(field) && is_plain(known) => Arc::new(known.clone()),
                 _ => field.clone(),
@@ -91,10 +100,16 @@ impl<'a> Sources<'a> {
             read(source, Schema::new(fields)).map(Some)
         };
         let (valid, test) = (own(&self.valid)?, own(&self.test)?);
+        let frame = read(&self.source, schema)?;
+        let after = self.after()?;
+        let with_life = |frame: Frame, after: Option<&[f64]>| match &config.sequence {
+            Some(sequence) => frame.with_remaining_life(sequence, after),
+            None => Ok(frame),
+        };
         Ok(Dataset {
-            frame: read(&self.source, schema)?,
-            valid,
-            test,
+            frame: with_life(frame, None)?,
+            valid: valid.map(|frame| with_life(frame, None)).transpose()?,
+            test: test.map(|frame| with_life(frame, after.as_deref())).transpose()?,
             test_rows: config
                 .split
                 .test_rows
@@ -108,6 +123,13 @@ impl<'a> Sources<'a> {
                 .map(|path| Split::load(&self.base.join(path)))
                 .transpose()?,
         })
+    }
+
+    /// What is left of each group of the test source after its last row, where that is said.
+    fn after(&self) -> Result<Option<Vec<f64>>> {
+        let life = self.config.sequence.as_ref().and_then(|s| s.remaining_life.as_ref());
+        let after = life.and_then(|life| life.after.as_deref());
+        after.map(|path| read_numbers(&self.base.join(path))).transpose()
     }
 }
 
@@ -137,7 +159,7 @@ impl Dataset {
     /// # Errors
     /// As [`split()`](crate::split::split), and when a part that has a source of its own is given rows.
     pub fn split(&self, config: &DataConfig, classes: Option<&[u32]>, seed: u64) -> Result<Split> {
-        let mut shares = config.split.clone();
+        let mut shares = by_sequence(config);
         if self.valid.is_some() {
             shares.valid = 0.0;
         }
@@ -146,7 +168,8 @@ impl Dataset {
         }
         let frame = &self.frame;
         let listed = self.test_rows.as_ref().map(|rows| self.rows_of(rows)).transpose()?;
-        let column = config.split.column.as_deref();
+        let column = shares.column.clone();
+        let column = column.as_deref();
         let values = column.map(|name| frame.column(name)).transpose()?;
         let place = |row: usize| frame.place(row);
         let key = column.zip(values.as_ref()).map(|(name, values)| Key {
@@ -173,7 +196,41 @@ impl Dataset {
                 )));
             }
         }
+        if let Some(sequence) = &config.sequence {
+            self.check_whole(sequence, &parts)?;
+        }
         Ok(parts)
+    }
+
+    /// Whether the rows of each group that are in one part follow each other: otherwise windows would
+    /// have gaps, and rows of another part between theirs.
+    fn check_whole(&self, sequence: &SequenceConfig, parts: &Split) -> Result<()> {
+        let (group, order) = (sequence.group.as_deref(), sequence.order.as_deref());
+        let groups = Groups::of_frame(&self.frame, group, order)?;
+        let mut part_of = vec![0; parts.rows];
+        for (part, rows) in [(1, &parts.valid), (2, &parts.test)] {
+            rows.iter().for_each(|row| part_of[*row as usize] = part);
+        }
+        for places in groups.ranges() {
+            let mut over = [false; 3];
+            let rows = &groups.order[places];
+            for pair in rows.windows(2) {
+                let [before, part] = [pair[0], pair[1]].map(|row| part_of[row as usize]);
+                over[before] |= before != part;
+                if over[part] {
+                    let cure = match group {
+                        Some(group) => format!("`by = \"group\"` with `column = \"{group}\"`"),
+                        None => "`by = \"time\"` with the `order` of the rows as `column`".into(),
+                    };
+                    return Err(Error::Config(format!(
+                        "`split.by = \"{}\"` tears sequences apart (first at {}): use {cure} in `[data.split]`",
+                        parts.by.name(),
+                        self.frame.place(pair[1] as usize)
+                    )));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The rows that keep the contract; see [`Frame::settle`].
@@ -209,15 +266,35 @@ impl Dataset {
         Ok(numbers.iter().filter_map(row).collect())
     }
 }
+
+/// How rows are divided; where nothing is said, sequences are by whole groups or, where all rows are
+/// one group, by time.
+fn by_sequence(config: &DataConfig) -> SplitConfig {
+    let mut split = config.split.clone();
+    let is_said = split.by.is_some()
+        || split.column.is_some()
+        || split.file.is_some()
+        || split.test_rows.is_some();
+    let Some(sequence) = config.sequence.as_ref().filter(|_| !is_said) else {
+        return split;
+    };
+    let by = [(SplitBy::Group, &sequence.group), (SplitBy::Time, &sequence.order)];
+    if let Some((by, column)) = by.into_iter().find(|(_, column)| column.is_some()) {
+        split.by = Some(by);
+        split.column = column.clone();
+    }
+    split
+}
+
 /// Whether a column is a number or a text, which a source can deliver as either.
 fn is_plain(field: &Field) -> bool {
     field.metadata().is_empty() && matches!(field.data_type(), DataType::Float64 | DataType::Utf8)
 }
 
 /// The columns of a source but those that are left out, which must exist: what is wrong in them is
-/// of no concern. One that divides the rows is read nevertheless.
+/// of no concern.
 fn without_dropped(source: &dyn Source, config: &DataConfig) -> Result<Schema> {
-    let DataConfig { drop, split, .. } = config;
+    let drop = &config.drop;
     let schema = source.schema()?;
     let names: Vec<String> = schema.fields().iter().map(|f| f.name().clone()).collect();
     if let Some(column) = drop.iter().find(|column| !names.contains(column)) {
@@ -227,11 +304,7 @@ fn without_dropped(source: &dyn Source, config: &DataConfig) -> Result<Schema> {
             valid: names,
         });
     }
-    let divides = |name: &String| split.column.as_ref() == Some(name);
-    let kept = schema
-        .fields()
-        .iter()
-        .filter(|f| !drop.contains(f.name()) || divides(f.name()));
+    let kept = schema.fields().iter().filter(|f| !config.leaves_out(f.name()));
     Ok(Schema::new(kept.cloned().collect::<Vec<_>>()))
 }
 

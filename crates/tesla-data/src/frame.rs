@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray, UInt32Array};
 use crate::arrow::compute::{cast, concat_batches, filter_record_batch, take_record_batch};
-use crate::arrow::datatypes::{DataType, Schema, SchemaRef};
+use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::contract::{Breach, Contract, Need, number};
+use crate::prepare::Groups;
 use crate::profile::cells::row_hashes;
 use crate::quarantine::{BadPolicy, BadRow, Duplicates, OnBad};
 use crate::source::Source;
@@ -105,7 +106,7 @@ impl Frame {
             let (rows, breaches) = contract.examine(&batch?, Need::Target)?;
             let mut keep = vec![true; rows.num_rows()];
             for breach in breaches {
-                if breach.is_target || policy.on_bad != OnBad::Null {
+                if breach.spoils_row || policy.on_bad != OnBad::Null {
                     keep[breach.row] = false;
                     first.entry(start + breach.row).or_insert(breach);
                 } else {
@@ -206,6 +207,31 @@ impl Frame {
         let at = (0..self.len()).filter_map(|row| raw.row_of(self.number(row)));
         let at = UInt32Array::from_iter_values(at.map(|row| row as u32));
         Ok(arrow_select::take::take(&all, &at, None)?)
+    }
+
+    /// The last row of each group, ascending; see [`SequenceConfig`](crate::SequenceConfig).
+    ///
+    /// # Errors
+    /// When a column does not exist, a value is missing, or `order` holds neither numbers nor dates.
+    pub fn last_of_groups(&self, group: Option<&str>, order: Option<&str>) -> Result<Vec<u32>> {
+        Ok(Groups::of_frame(self, group, order)?.last())
+    }
+
+    /// The rows with one more column of numbers.
+    pub(crate) fn with_column(self, name: &str, values: Float64Array) -> Result<Self> {
+        let field = Arc::new(Field::new(name, DataType::Float64, true));
+        let fields = self.schema().fields().iter().cloned().chain([field]);
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut start = 0;
+        let batches = self.batches()?.map(|batch| {
+            let batch = batch?;
+            let mut columns = batch.columns().to_vec();
+            columns.push(Arc::new(values.slice(start, batch.num_rows())));
+            start += batch.num_rows();
+            Ok(RecordBatch::try_new(schema.clone(), columns)?)
+        });
+        let table = Table::collect(schema.clone(), batches, self.memory)?;
+        Ok(Self { table, ..self })
     }
 
     /// All rows.

@@ -14,7 +14,7 @@
 //! * [`prepare`] learns imputation, scaling and encoding from the training rows only.
 //! * [`augment`] changes training images by chance.
 //! * [`profile`](mod@profile) says what a data set looks like and what is suspicious about it.
-//! * [`samples`] is what comes out: numbers, pixels and tokens, ready to become tensors.
+//! * [`samples`] is what comes out: numbers, pixels, tokens and windows, ready to become tensors.
 //!
 //! The crate knows nothing of Burn, of HTTP servers or of the command line.
 
@@ -32,6 +32,7 @@ pub mod prepare;
 pub mod profile;
 mod quarantine;
 pub mod samples;
+mod sequences;
 pub mod source;
 pub mod split;
 mod suggest;
@@ -72,7 +73,7 @@ pub use error::{Error, Result};
 pub use fingerprint::hex_sha256;
 pub use frame::{Frame, Selection};
 pub use paths::Paths;
-pub use prepare::{FittedPipeline, Pipeline};
+pub use prepare::{FittedPipeline, Pipeline, SequenceConfig};
 pub use profile::{Profile, profile};
 pub use quarantine::{BadPolicy, BadRow, Duplicates, OnBad, Place};
 pub use samples::{Inputs, Samples, Target};

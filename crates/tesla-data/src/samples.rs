@@ -3,6 +3,7 @@
 use crate::Result;
 
 pub use crate::floats::Floats;
+pub use crate::sequences::SequenceSet;
 pub use crate::tokens::{SparseRows, TokenSet};
 
 /// Prepared rows.
@@ -25,6 +26,8 @@ pub enum Inputs {
     Images(ImageSet),
     /// Texts, as bags of terms or as sequences of ids.
     Tokens(TokenSet),
+    /// Windows of rows that follow each other.
+    Sequences(SequenceSet),
 }
 
 /// Pictures of one size, 8 bits a channel until a batch is made of them.
@@ -57,12 +60,13 @@ pub enum Target {
 
 impl Inputs {
     /// The shape of one row: `[width]`, `[channels, height, width]`, or for texts `[vocabulary]` of
-    /// bags and `[length]` of sequences.
+    /// bags and `[length]` of sequences of ids; `[length, width]` of windows, the mask last.
     pub fn row_shape(&self) -> Vec<usize> {
         match self {
             Inputs::Dense(values) => vec![values.width()],
             Inputs::Images(set) => vec![set.channels, set.height, set.width],
             Inputs::Tokens(set) => set.row_shape(),
+            Inputs::Sequences(set) => set.row_shape(),
         }
     }
 
@@ -91,8 +95,20 @@ impl Inputs {
                 }
             }
             Inputs::Tokens(set) => rows.iter().for_each(|row| set.read(*row, &mut batch)),
+            Inputs::Sequences(set) => {
+                rows.iter().try_for_each(|row| set.read(*row, &mut batch))?;
+            }
         }
         Ok(batch)
+    }
+
+    /// The number that a sample's row has in the selection it was made from; of a window, its last
+    /// row.
+    pub fn source_row(&self, sample: usize) -> usize {
+        match self {
+            Inputs::Sequences(set) => set.last_row(sample),
+            _ => sample,
+        }
     }
 }
 
@@ -112,6 +128,16 @@ impl Target {
             (Target::Classes(all), Target::Classes(next)) => all.extend(next),
             (Target::Values(all), Target::Values(next)) => all.extend(next),
             (all, next) => *all = next,
+        }
+    }
+
+    /// The given rows of these.
+    pub(crate) fn take(&self, rows: impl Iterator<Item = u32>) -> Target {
+        let rows = rows.map(|row| row as usize);
+        match self {
+            Target::Absent => Target::Absent,
+            Target::Classes(all) => Target::Classes(rows.map(|row| all[row]).collect()),
+            Target::Values(all) => Target::Values(rows.map(|row| all[row]).collect()),
         }
     }
 

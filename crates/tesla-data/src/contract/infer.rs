@@ -9,6 +9,7 @@ use crate::arrow::datatypes::{DataType, Field};
 use crate::config::{ColumnConfigs, DataConfig};
 use crate::error::list;
 use crate::frame::{as_strings, downcast};
+use crate::prepare::REMAINING_LIFE;
 use crate::source::{IMAGE_KEY, TEXT_KEY};
 use crate::{Error, Frame, Result};
 
@@ -94,13 +95,28 @@ pub(crate) fn survey(
         if target.as_ref() == Some(field.name()) {
             rule.role = Role::Target;
             rule.note = None;
-            let found = stats.task(&rule, data.task)?;
+            let life = rule.name == REMAINING_LIFE && data.target.is_none();
+            let found = stats.task(&rule, data.task.or(life.then_some(Task::Regression)))?;
             task = Some(found);
             if found == Task::Classification {
                 rule.kind = ColumnKind::Category;
                 rule.range = None;
                 rule.categories = stats.categories(&rule.name)?;
             }
+        } else if data.is_key(field.name())
+            && (!columns.contains_key(field.name()) || data.drop.contains(field.name()))
+        {
+            rule.role = Role::Key;
+            rule.range = None;
+            // Other names will come: nothing is to be known of these.
+            rule.categories = Vec::new();
+            if rule.kind == ColumnKind::Category {
+                rule.kind = ColumnKind::Text;
+            }
+            rule.note = Some(format!(
+                "windows are built by it (`data.sequence`); say `[columns.{}]` to learn from it too",
+                rule.name
+            ));
         } else if data.drop.iter().any(|c| c == field.name()) || (has_content && !is_content(field))
         {
             rule.role = Role::Unused;
@@ -131,6 +147,7 @@ fn use_texts(rules: &mut [ColumnRule], prose: &[bool]) {
     }
     let texts: Vec<usize> = (0..rules.len())
         .filter(|at| rules[*at].kind == ColumnKind::Text && rules[*at].note.is_some())
+        .filter(|at| rules[*at].role == Role::Unused)
         .collect();
     let several = texts.len() > 1;
     for at in texts.into_iter().filter(|at| prose[*at] || !several) {
@@ -149,6 +166,22 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
         }
         target => target,
     };
+    let made = data.sequence.iter().any(|s| s.remaining_life.is_some());
+    let target = match (made, target) {
+        (true, None) => Some(REMAINING_LIFE),
+        (true, Some(target)) if target != REMAINING_LIFE => {
+            return Err(Error::Config(format!(
+                "`target = \"{target}\"` and `sequence.remaining_life` in `[data]` both say what to predict: remove one"
+            )));
+        }
+        (_, target) => target,
+    };
+    let keys: Vec<&str> = data.sequence.iter().flat_map(|s| s.keys()).collect();
+    if let Some(key) = keys.iter().find(|key| Some(**key) == target) {
+        let message =
+            format!("`{key}` is both the target and in `data.sequence`: build windows by another");
+        return Err(Error::Config(message));
+    }
     if let Some(target) = target.filter(|target| data.drop.iter().any(|c| c == target)) {
         let message = format!("`{target}` is both the target and in `drop`: remove one");
         return Err(Error::Config(message));
@@ -160,7 +193,7 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
         return Err(Error::Config(message));
     }
     let said = columns.keys().map(String::as_str);
-    for column in target.into_iter().chain(divides).chain(said) {
+    for column in target.into_iter().chain(divides).chain(keys).chain(said) {
         if !names.iter().any(|n| n == column) {
             return Err(Error::MissingColumn {
                 column: column.to_string(),

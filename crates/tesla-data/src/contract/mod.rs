@@ -55,6 +55,8 @@ pub enum Role {
     Feature,
     /// The model predicts it.
     Target,
+    /// The model does not see it, but every row must have it: it says which rows follow each other.
+    Key,
     /// The model never sees it.
     Unused,
 }
@@ -100,7 +102,8 @@ pub(crate) struct Breach {
     pub(crate) column: String,
     pub(crate) value: Option<String>,
     pub(crate) reason: String,
-    pub(crate) is_target: bool,
+    /// Whether the row is of no use without the value.
+    pub(crate) spoils_row: bool,
 }
 
 impl Breach {
@@ -110,7 +113,7 @@ impl Breach {
             column: column.into(),
             value: Some(value.chars().take(BadRow::SHOWN).collect()),
             reason: not_a_number(value),
-            is_target: false,
+            spoils_row: false,
         }
     }
 }
@@ -128,6 +131,11 @@ impl Contract {
     /// The columns the model sees.
     pub fn features(&self) -> impl Iterator<Item = &ColumnRule> {
         self.columns.iter().filter(|c| c.role == Role::Feature)
+    }
+
+    /// The columns that a row must have to be predicted: those the model sees, and the keys.
+    pub fn inputs(&self) -> impl Iterator<Item = &ColumnRule> {
+        self.needed(Need::Features)
     }
 
     /// The column the model predicts.
@@ -176,7 +184,7 @@ impl Contract {
         Frame::read(source.into(), &schema, MEMORY, crate::OnBad::Quarantine)
     }
 
-    /// JSON objects as rows with the contract's features. Every feature must have a key: one that is
+    /// JSON objects as rows with the contract's inputs. Every one must have a key: one that is
     /// not there may be misspelt, and must not pass for a missing value.
     ///
     /// # Errors
@@ -185,7 +193,7 @@ impl Contract {
     pub fn from_json(&self, rows: &[Map<String, Value>]) -> Result<RecordBatch> {
         let place = |row: usize| format!("row {}", row + 1);
         for (i, row) in rows.iter().enumerate() {
-            if let Some(absent) = self.features().find(|c| value_of(row, &c.name).is_none()) {
+            if let Some(absent) = self.inputs().find(|c| value_of(row, &c.name).is_none()) {
                 let keys: Vec<String> = row.keys().cloned().collect();
                 let near = nearest(&absent.name, &keys)
                     .map_or(String::new(), |near| format!(" (is `{near}` it?)"));
@@ -194,7 +202,7 @@ impl Contract {
                     reason: format!(
                         "no key `{}`{near}: expected one for each of {}, `null` where there is no value",
                         absent.name,
-                        list(&self.features().map(|c| c.name.clone()).collect::<Vec<_>>())
+                        list(&self.inputs().map(|c| c.name.clone()).collect::<Vec<_>>())
                     ),
                 });
             }
@@ -255,6 +263,10 @@ impl Contract {
             if rule.role == Role::Target {
                 check_target(rule, &column, &mut breaches)?;
             }
+            if rule.role == Role::Key {
+                let reason = "the value is missing: windows of rows are built by this column, so fill it in or remove the row";
+                breaches.extend(missing(rule, &column, reason));
+            }
             fields.push(
                 Field::new(&rule.name, column.data_type().clone(), true)
                     .with_metadata(field.metadata().clone()),
@@ -289,7 +301,7 @@ impl Contract {
 
     fn needed(&self, need: Need) -> impl Iterator<Item = &ColumnRule> {
         self.columns.iter().filter(move |c| match c.role {
-            Role::Feature => true,
+            Role::Feature | Role::Key => true,
             Role::Target => need == Need::Target,
             Role::Unused => false,
         })
@@ -369,19 +381,27 @@ fn numbers(values: &ArrayRef, column: &str, breaches: &mut Vec<Breach>) -> Resul
     Ok(array.iter().map(|v| v.filter(|v| v.is_finite())).collect())
 }
 
-fn check_target(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>) -> Result<()> {
-    let breach = |row, value, reason| Breach {
+/// A breach for each value that is not there and cannot be done without.
+fn missing<'a>(
+    rule: &'a ColumnRule,
+    values: &'a ArrayRef,
+    reason: &'a str,
+) -> impl Iterator<Item = Breach> {
+    let rows = match values.null_count() {
+        0 => 0..0,
+        _ => 0..values.len(),
+    };
+    rows.filter(|row| values.is_null(*row)).map(move |row| Breach {
         row,
         column: rule.name.clone(),
-        value,
-        reason,
-        is_target: true,
-    };
-    if values.null_count() > 0 {
-        let missing = (0..values.len()).filter(|row| values.is_null(*row));
-        let reason = || "the target is missing: remove the row or fill it in".into();
-        breaches.extend(missing.map(|row| breach(row, None, reason())));
-    }
+        value: None,
+        reason: reason.into(),
+        spoils_row: true,
+    })
+}
+
+fn check_target(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>) -> Result<()> {
+    breaches.extend(missing(rule, values, "the target is missing: remove the row or fill it in"));
     if rule.kind != ColumnKind::Category {
         return Ok(());
     }
@@ -395,7 +415,13 @@ fn check_target(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>
                 "the class `{class}` is unknown{near}: the model knows {}",
                 list(&rule.categories)
             );
-            breaches.push(breach(row, Some(class.into()), reason));
+            breaches.push(Breach {
+                row,
+                column: rule.name.clone(),
+                value: Some(class.into()),
+                reason,
+                spoils_row: true,
+            });
         }
     }
     Ok(())

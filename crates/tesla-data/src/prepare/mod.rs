@@ -8,6 +8,7 @@ mod image;
 mod numeric;
 mod pass;
 mod products;
+mod sequence;
 mod settings;
 mod target;
 mod text;
@@ -36,6 +37,10 @@ pub use image::FittedImage;
 pub(crate) use image::decode_file;
 pub use numeric::{Curve, FittedNumeric};
 pub use pass::Pass;
+pub use sequence::{
+    FittedSequence, REMAINING_LIFE, RemainingLife, Rolling, RollingStatistic, SequenceConfig,
+};
+pub(crate) use sequence::{Groups, read_numbers};
 pub use target::FittedTarget;
 pub use text::{Accents, AlsoTerms, Analyzer, FittedText, Norm, TextConfig, TextEncoding};
 
@@ -43,6 +48,7 @@ pub use text::{Accents, AlsoTerms, Analyzer, FittedText, Norm, TextConfig, TextE
 pub struct Pipeline<'a> {
     contract: &'a Contract,
     columns: &'a ColumnConfigs,
+    sequence: Option<FittedSequence>,
 }
 
 /// What was learned from the training rows: means, scales, levels and class labels.
@@ -55,6 +61,9 @@ pub struct FittedPipeline {
     /// Products that follow the features in each row: the places of their factors in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub products: Vec<Vec<usize>>,
+    /// How rows become windows, when the samples are windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<FittedSequence>,
 }
 
 /// One fitted feature column.
@@ -84,7 +93,22 @@ impl<'a> Pipeline<'a> {
             return Err(Error::Config(message.into()));
         }
         text::check_features(contract, columns)?;
-        Ok(Self { contract, columns })
+        Ok(Self {
+            contract,
+            columns,
+            sequence: None,
+        })
+    }
+
+    /// With windows of rows as samples, where `[data.sequence]` is there.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, the contract has not its columns, or there are images or
+    /// texts.
+    pub fn with_sequence(mut self, config: Option<&SequenceConfig>) -> Result<Self> {
+        let fit = |config| FittedSequence::new(config, self.contract);
+        self.sequence = config.map(fit).transpose()?;
+        Ok(self)
     }
 
     /// Learns from the training rows, in one pass. The result does not depend on how the rows come
@@ -93,8 +117,14 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// When the rows break the contract, or an image cannot be decoded.
     pub fn fit(&self, train: &Selection<'_>) -> Result<FittedPipeline> {
-        let used = || self.contract.columns.iter().filter(|c| c.role != Role::Unused);
-        let mut fits = used().map(|rule| self.column(rule)).collect::<Result<Vec<_>>>()?;
+        let came = self.contract.columns.iter().filter(|c| c.role != Role::Unused);
+        let learned: Vec<(usize, &ColumnRule)> =
+            came.enumerate().filter(|(_, rule)| rule.role != Role::Key).collect();
+        let learned_at: Vec<usize> = learned.iter().map(|(at, _)| *at).collect();
+        let mut fits = learned
+            .iter()
+            .map(|(_, rule)| self.column(rule))
+            .collect::<Result<Vec<_>>>()?;
         let wants_target = fits.iter().any(|fit| match fit {
             Fit::Category(fit) => fit.wants_target(),
             _ => false,
@@ -103,6 +133,7 @@ impl<'a> Pipeline<'a> {
         for batch in train.batches()? {
             let place = |row: usize| train.place(start + row);
             let rows = self.contract.conform(&batch?, Need::Target, &place)?;
+            let rows = rows.project(&learned_at)?;
             let schema = rows.schema();
             let target = match wants_target {
                 true => self.target_of(&rows)?,
@@ -139,6 +170,7 @@ impl<'a> Pipeline<'a> {
             products: products::products(&features, self.columns)?,
             features,
             target: target.ok_or_else(none)?,
+            sequence: self.sequence.clone(),
         })
     }
 
@@ -213,10 +245,13 @@ impl Fit {
 }
 
 impl FittedPipeline {
-    /// Rows that conform to the contract as samples; the target is taken along when it is there.
+    /// Rows that conform to the contract as samples, one each; the target is taken along when it is
+    /// there and not some rows later.
+    ///
+    /// A window has rows of these only: with [`FittedPipeline::sequence`], give whole groups.
     ///
     /// # Errors
-    /// When an image cannot be decoded or a class is unknown.
+    /// When an image cannot be decoded, a class is unknown, or windows cannot be built.
     pub fn samples(
         &self,
         rows: &RecordBatch,
@@ -229,36 +264,56 @@ impl FittedPipeline {
             }
             [FittedColumn::Text(_), ..] => Inputs::Tokens(self.tokens(rows)?),
             _ => {
-                let values = self.pass().floats(rows)?;
-                Inputs::Dense(Floats::new(self.width(), values))
+                let values = Floats::new(self.width(), self.pass().floats(rows)?);
+                match &self.sequence {
+                    None => Inputs::Dense(values),
+                    Some(sequence) => {
+                        let groups = sequence.groups(&[sequence.keys(rows)?], place)?;
+                        let numbers = self.numbers();
+                        let windows = sequence.windows(values, &groups, &numbers, usize::MAX)?;
+                        Inputs::Sequences(windows)
+                    }
+                }
             }
+        };
+        let target = match &self.sequence {
+            Some(sequence) if sequence.horizon > 0 => Target::Absent,
+            _ => self.target_values(rows)?,
         };
         Ok(Samples {
             len: rows.num_rows(),
             inputs,
-            target: self.target_values(rows)?,
+            target,
         })
     }
 
     /// All rows of a selection that conforms to the contract; tables that exceed the frame's memory
-    /// go to a temporary file.
+    /// go to a temporary file. Of sequences, a row that has its target is a sample, and
+    /// [`SequenceSet::without_target`](crate::samples::SequenceSet::without_target) counts the others.
     ///
     /// # Errors
-    /// As [`FittedPipeline::samples`].
+    /// As [`FittedPipeline::samples`], and when no row has its target.
     pub fn collect(&self, rows: &Selection<'_>) -> Result<Samples> {
-        self.collect_in(self.pass(), rows)
+        self.collect_in(self.pass(), rows, 1)
     }
 
     /// The rows the pipeline was fitted on, all of them and in the same order: like
-    /// [`FittedPipeline::collect`], but no row is encoded by its own target.
+    /// [`FittedPipeline::collect`], but no row is encoded by its own target, and of sequences only
+    /// every `stride`-th row of a group is a sample.
     ///
     /// # Errors
-    /// As [`FittedPipeline::samples`].
+    /// As [`FittedPipeline::collect`].
     pub fn collect_train(&self, rows: &Selection<'_>) -> Result<Samples> {
-        self.collect_in(self.train_pass(), rows)
+        self.collect_in(self.train_pass(), rows, self.sequence.as_ref().map_or(1, |s| s.stride))
     }
 
-    fn collect_in(&self, mut pass: Pass<'_>, rows: &Selection<'_>) -> Result<Samples> {
+    fn collect_in(
+        &self,
+        mut pass: Pass<'_>,
+        rows: &Selection<'_>,
+        stride: usize,
+    ) -> Result<Samples> {
+        let mut keys = Vec::new();
         let mut dense = FloatsBuilder::new(self.width(), rows.frame().memory());
         let mut images: Option<ImageSet> = None;
         let mut tokens: Option<TokenSet> = None;
@@ -285,8 +340,17 @@ impl FittedPipeline {
                 }
                 _ => dense.extend(pass.floats(&batch)?.into_iter())?,
             }
+            if let Some(sequence) = &self.sequence {
+                keys.push(sequence.keys(&batch)?);
+            }
             target.extend(self.target_values(&batch)?);
             start += batch.num_rows();
+        }
+        if let Some(sequence) = &self.sequence {
+            let groups = sequence.groups(&keys, &|row| rows.place(row))?;
+            let memory = rows.frame().memory();
+            let windows = sequence.windows(dense.finish()?, &groups, &self.numbers(), memory)?;
+            return sequence.with_targets(windows, &groups, &target, stride);
         }
         Ok(Samples {
             len: start,
@@ -308,6 +372,38 @@ impl FittedPipeline {
             Some(values) => self.target.transform(values),
             None => Ok(Target::Absent),
         }
+    }
+
+    /// The rows that can be judged, ascending, and what should be said of each. Of sequences, those
+    /// that have a row `horizon` later, whose target it is; with `only_last`, of each group the last
+    /// of them. Otherwise all rows. They must conform to the contract, and be whole groups.
+    ///
+    /// # Errors
+    /// When a class is unknown, or groups cannot be told.
+    pub fn judged(&self, rows: &RecordBatch, only_last: bool) -> Result<(Vec<u32>, Target)> {
+        let target = self.target_values(rows)?;
+        let Some(sequence) = &self.sequence else {
+            return Ok(((0..rows.num_rows() as u32).collect(), target));
+        };
+        let place = |row: usize| format!("row {}", row + 1);
+        let groups = sequence.groups(&[sequence.keys(rows)?], &place)?;
+        let stride = if only_last { usize::MAX } else { 1 };
+        let truths = groups.truths(sequence.horizon, stride);
+        let target = target.take(truths.iter().map(|[_, row]| *row));
+        Ok((truths.into_iter().map(|[row, _]| row).collect(), target))
+    }
+
+    /// The places of the numbers that lags and rolling statistics are made of.
+    fn numbers(&self) -> Vec<usize> {
+        let mut at = 0;
+        let mut found = Vec::new();
+        for feature in &self.features {
+            if let FittedColumn::Numeric(f) = feature {
+                found.extend(f.bins.is_none().then_some(at));
+            }
+            at += feature.width();
+        }
+        found
     }
 
     /// The tabular features in full precision, row-major, `[rows, width]`.
