@@ -292,6 +292,11 @@ impl Frame {
         self.memory
     }
 
+    /// Whether the rows exceed [`Frame::memory`].
+    pub fn is_on_disk(&self) -> bool {
+        self.table.is_on_disk()
+    }
+
     /// The rows that were set apart, in the source's order.
     pub fn bad(&self) -> &[BadRow] {
         &self.bad

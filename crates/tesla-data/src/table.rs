@@ -83,6 +83,11 @@ impl Table {
         self.rows == 0
     }
 
+    /// Whether the rows outgrew the budget.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        matches!(self.store, Store::File(_))
+    }
+
     /// The columns.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema

@@ -105,8 +105,8 @@ pub(crate) fn parse(
     let mut fields = Vec::new();
     let mut columns = Vec::new();
     for tensor in &mut request.inputs {
-        let Some(rule) = contract.features().find(|c| c.name == tensor.name) else {
-            let names: Vec<&str> = contract.features().map(|c| c.name.as_str()).collect();
+        let Some(rule) = contract.inputs().find(|c| c.name == tensor.name) else {
+            let names: Vec<&str> = contract.inputs().map(|c| c.name.as_str()).collect();
             let near = tesla_data::nearest(&tensor.name, &names)
                 .map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
             return Err(Failure::bad_request(format!(

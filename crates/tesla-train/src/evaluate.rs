@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use tesla_core::{Predictions, Predictor};
+use tesla_data::arrow::compute::concat_batches;
 use tesla_data::contract::Need;
 use tesla_data::prepare::FittedTarget;
 use tesla_data::{Selection, Target, Task};
@@ -37,26 +38,53 @@ pub enum Metrics {
 /// When the rows break the contract, a class is unknown to the model, there is no row, or a prediction
 /// is not a number.
 pub fn evaluate(predictor: &Predictor, rows: &Selection<'_>) -> Result<Report> {
+    evaluate_rows(predictor, rows, false)
+}
+
+/// Like [`evaluate`]; with `only_last`, of each group of a sequence the last row is judged.
+pub(crate) fn evaluate_rows(
+    predictor: &Predictor,
+    rows: &Selection<'_>,
+    only_last: bool,
+) -> Result<Report> {
     let bundle = predictor.bundle();
     let mut classes: Vec<u32> = Vec::new();
     let mut values: Vec<f64> = Vec::new();
     // Probabilities of each class, or the predicted number.
     let mut predicted: Vec<f64> = Vec::new();
-    let mut count = 0;
-    for batch in rows.batches()? {
+    let (mut count, mut start) = (0, 0);
+    let mut batches = rows.batches()?;
+    if bundle.pipeline.sequence.is_some() {
+        // A window is made of rows that may stand in another batch.
+        let all = batches.collect::<tesla_data::Result<Vec<_>>>()?;
+        let whole = all
+            .first()
+            .map(|first| concat_batches(&first.schema(), &all))
+            .transpose();
+        batches = Box::new(whole.map_err(tesla_data::Error::from)?.into_iter().map(Ok));
+    }
+    for batch in batches {
         let batch = batch?;
-        let place = |row: usize| rows.place(count + row);
+        let place = |row: usize| rows.place(start + row);
         let conformed = bundle.contract.conform(&batch, Need::Target, &place)?;
-        match bundle.pipeline.target_values(&conformed)? {
+        let (judged, truth) = bundle.pipeline.judged(&conformed, only_last)?;
+        match truth {
             Target::Classes(truth) => classes.extend(truth),
             Target::Values(truth) => values.extend(truth),
             Target::Absent => unreachable!("`Need::Target` asks for the column"),
         }
-        predicted.extend(match predictor.predict_at(&batch, &place)? {
-            Predictions::Classes { probabilities, .. } => probabilities,
-            Predictions::Values(values) => values,
-        });
-        count += batch.num_rows();
+        let (found, width) = match predictor.predict_at(&batch, &place)? {
+            Predictions::Classes {
+                probabilities,
+                labels,
+            } => (probabilities, labels.len()),
+            Predictions::Values(values) => (values, 1),
+        };
+        for row in &judged {
+            predicted.extend(&found[*row as usize * width..][..width]);
+        }
+        count += judged.len();
+        start += batch.num_rows();
     }
     if count == 0 {
         return Err(Error::Config("there is no row to evaluate on".into()));

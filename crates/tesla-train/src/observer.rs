@@ -26,6 +26,8 @@ pub enum Event {
         /// Rows among those kept that lost a value (`on_bad = "null"`).
         nulled: usize,
     },
+    /// The rows exceed `data.memory`, so that the leak auditor did not look at them.
+    NotAudited,
     /// The leak auditor found something.
     Finding(Finding),
     /// Everything is ready.

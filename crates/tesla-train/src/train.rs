@@ -9,7 +9,8 @@ use tesla_data::{
 };
 
 use crate::engine::Checkpoints;
-use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, engine, evaluate, solve};
+use crate::evaluate::evaluate_rows;
+use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, engine, solve};
 
 /// What a training run produced.
 #[derive(Debug)]
@@ -89,7 +90,15 @@ pub fn train_with(
     let test = part(&data.test, frame, split.test.clone());
 
     // Whether the parts are apart.
-    let findings = audit::audit(&data, &contract, &split, &config.audit, &config.data.split)?;
+    // The auditor holds columns whole, which a table larger than memory must not be.
+    let findings = match data.frames().any(Frame::is_on_disk) {
+        true if config.audit.level != AuditLevel::Off => {
+            observer.event(Event::NotAudited);
+            Vec::new()
+        }
+        true => Vec::new(),
+        false => audit::audit(&data, &contract, &split, &config.audit, &config.data.split)?,
+    };
     let grave: Vec<String> = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Stop)
@@ -104,7 +113,9 @@ pub fn train_with(
 
     // What preparation learns from the training rows, and what it makes of them.
     let columns = columns_for(config.model.as_ref(), &contract, &config.columns);
-    let pipeline = Pipeline::new(&contract, &columns)?.fit(&train)?;
+    let pipeline = Pipeline::new(&contract, &columns)?
+        .with_sequence(config.data.sequence.as_ref())?
+        .fit(&train)?;
     let train_samples = pipeline.collect_train(&train)?;
     let valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
 
@@ -165,7 +176,7 @@ pub fn train_with(
                 device,
                 checkpoints,
                 run: &run,
-                place: &|row| train.place(row),
+                place: &|row| train.place(train_samples.inputs.source_row(row)),
             };
             engine::fit(network, &job, observer)?
         }
@@ -184,9 +195,10 @@ pub fn train_with(
     let mut bundle =
         Bundle::new(signature, contract, pipeline, model, &fitted.network, provenance)?;
     let predictor = bundle.clone().predictor(device)?;
-    let report = |rows: &Selection<'_>| evaluate(&predictor, rows);
-    let valid = valid.as_ref().map(report).transpose()?;
-    let test = test.as_ref().map(report).transpose()?;
+    let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
+    let report = |rows: &Selection<'_>, only_last: bool| evaluate_rows(&predictor, rows, only_last);
+    let valid = valid.as_ref().map(|rows| report(rows, false)).transpose()?;
+    let test = test.as_ref().map(|rows| report(rows, only_last)).transpose()?;
     bundle.report = json!({ "valid": valid, "test": test, "training": fitted.history });
     Ok(Trained {
         bundle,
@@ -211,6 +223,7 @@ fn default_model(signature: &Signature, inputs: &Inputs) -> ModelConfig {
         (Inputs::Images(_), _) => ModelConfig::Cnn(Default::default()),
         (Inputs::Tokens(_), _) if signature.vocabulary > 0 => ModelConfig::Bag(Default::default()),
         (Inputs::Tokens(_), Task::Classification) => ModelConfig::Logistic(Default::default()),
+        (Inputs::Sequences(_), _) => ModelConfig::Conv1d(Default::default()),
         _ => ModelConfig::Mlp(Default::default()),
     }
 }

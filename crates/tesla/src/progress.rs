@@ -135,6 +135,9 @@ impl Progress {
                     self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 }
             }
+            Event::NotAudited => self.print(
+                "the rows exceed `memory` in `[data]`: leaks were not looked for; `tesla audit` does that with all rows in memory",
+            ),
             Event::Finding(finding) => self.print(&format!("auditor: {finding}")),
             Event::Resumed { epoch, step } => {
                 self.print(&format!("going on in epoch {epoch} after {step} steps"));

@@ -162,7 +162,7 @@ fn describe(column: &ColumnRule) -> String {
 pub(crate) fn example_row(bundle: &Bundle) -> String {
     let row: Map<String, Value> = bundle
         .contract
-        .features()
+        .inputs()
         .map(|column| {
             let value = match column.kind {
                 ColumnKind::Numeric => {
@@ -170,7 +170,7 @@ pub(crate) fn example_row(bundle: &Bundle) -> String {
                     json!(((min + max) / 2.0 * 100.0).round() / 100.0)
                 }
                 ColumnKind::Image => json!("<base64 of an image file>"),
-                _ => json!(column.categories.first()),
+                _ => json!(column.categories.first().map_or("a", String::as_str)),
             };
             (column.name.clone(), value)
         })

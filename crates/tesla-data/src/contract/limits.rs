@@ -62,13 +62,15 @@ impl Limits {
         values: ArrayRef,
         breaches: &mut Vec<Breach>,
     ) -> Result<ArrayRef> {
-        let mut breach = |row, value, reason| {
+        let mut breach = |row, value: Option<String>, reason| {
+            // Without a value that is required, the rest of the row is of no use.
+            let value_is_all = value.is_none();
             breaches.push(Breach {
                 row,
                 column: rule.name.clone(),
                 value,
                 reason,
-                is_target: rule.role == Role::Target,
+                spoils_row: value_is_all || rule.role != Role::Feature,
             });
         };
         if self.required {

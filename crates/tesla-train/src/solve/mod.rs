@@ -49,6 +49,12 @@ pub(crate) fn solve(
     device: &Device,
     observer: &mut dyn Observer,
 ) -> Result<Fitted> {
+    if let Inputs::Sequences(_) = train.inputs {
+        return Err(Error::Config(format!(
+            "the model `{}` does not read sequences: expected `conv1d`, `lstm` or `mlp`",
+            model.kind()
+        )));
+    }
     let width = train.inputs.row_shape().iter().product();
     let weights = match (model, &pipeline.target) {
         (ModelConfig::Linear(config), FittedTarget::Value { .. }) => {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use tesla::{Bundle, DeviceChoice};
+use tesla::{Bundle, Config, DeviceChoice};
 use tesla_data::contract::Need;
 
 use super::{open_device, open_rows};
@@ -31,7 +31,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"
         );
     }
-    let frame = bundle.contract.read(source, Need::Target)?;
+    let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
+    let sequence = config.and_then(|config| config.data.sequence);
+    let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
+        // The target is made of the rows; each group ends with its last.
+        Some(sequence) => {
+            let frame = bundle.contract.read(source, Need::Features)?;
+            frame.with_remaining_life(&sequence, None)?
+        }
+        None => bundle.contract.read(source, Need::Target)?,
+    };
     let frame = frame.settle(&bundle.contract, &policy)?;
     for bad in frame.bad() {
         eprintln!("left out: {}", bad.clone().into_error());

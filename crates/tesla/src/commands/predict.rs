@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use tesla::{Bundle, DeviceChoice, Predictor};
 use tesla_data::ColumnKind;
 use tesla_data::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use tesla_data::arrow::compute::cast;
+use tesla_data::arrow::compute::{cast, concat_batches};
 use tesla_data::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema, SchemaRef};
-use tesla_data::source::{Scanned, Source};
+use tesla_data::source::{Batches, Scanned, Source};
 
 use super::{open_device, open_rows, write_whole};
 
@@ -60,7 +60,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
 /// Predicts batch by batch: memory does not grow with the file.
 fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Result<()> {
     let mut first = 0;
-    for batch in source.scan(&schema(source, predictor)?)? {
+    let mut batches = source.scan(&schema(source, predictor)?)?;
+    if predictor.bundle().pipeline.sequence.is_some() {
+        batches = Box::new(std::iter::once(whole(batches)));
+    }
+    for batch in batches {
         let Scanned {
             rows: batch,
             mut bad,
@@ -76,6 +80,19 @@ fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Res
     out.finish()
 }
 
+/// All rows at once: a window is made of rows that may stand in another batch.
+fn whole(batches: Batches<'_>) -> tesla_data::Result<Scanned> {
+    let all = batches.collect::<tesla_data::Result<Vec<Scanned>>>()?;
+    let Some(schema) = all.first().map(|first| first.rows.schema()) else {
+        return Ok(RecordBatch::new_empty(Arc::new(Schema::empty())).into());
+    };
+    let (rows, bad): (Vec<_>, Vec<_>) = all.into_iter().map(|s| (s.rows, s.bad)).unzip();
+    Ok(Scanned {
+        rows: concat_batches(&schema, &rows)?,
+        bad: bad.concat(),
+    })
+}
+
 /// All columns as they are, but numbers that the model needs where only the source knows how they
 /// are written.
 fn schema(source: &dyn Source, predictor: &Predictor) -> Result<SchemaRef> {
@@ -86,7 +103,7 @@ fn schema(source: &dyn Source, predictor: &Predictor) -> Result<SchemaRef> {
         return Ok(raw);
     }
     let is_number = |name: &str| {
-        let mut features = bundle.contract.features();
+        let mut features = bundle.contract.inputs();
         features.any(|rule| rule.name == name && rule.kind == ColumnKind::Numeric)
     };
     let fields = raw.fields().iter().map(|field| match is_number(field.name()) {

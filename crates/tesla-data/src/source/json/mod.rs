@@ -96,6 +96,7 @@ impl JsonSource {
         Ok(Rows {
             values,
             names: self.config.names.clone(),
+            has_objects: false,
         })
     }
 }
@@ -251,6 +252,8 @@ struct Fault {
 struct Rows<'a> {
     values: Box<dyn Iterator<Item = Result<Row>> + Send + 'a>,
     names: Vec<String>,
+    /// Whether a row was an object, so that a list is none.
+    has_objects: bool,
 }
 
 impl Iterator for Rows<'_> {
@@ -268,7 +271,14 @@ impl Iterator for Rows<'_> {
 impl Rows<'_> {
     fn object(&mut self, value: Value) -> Result<Map<String, Value>, Fault> {
         match value {
-            Value::Object(row) => Ok(row),
+            Value::Object(row) => {
+                self.has_objects = true;
+                Ok(row)
+            }
+            Value::Array(cells) if self.has_objects => Err(Fault {
+                value: Some(Value::Array(cells).to_string()),
+                reason: "is a list among objects: expected an object".into(),
+            }),
             Value::Array(cells) => {
                 if self.names.is_empty() {
                     self.names = (1..=cells.len()).map(|i| format!("c{i}")).collect();
