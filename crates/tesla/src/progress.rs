@@ -178,7 +178,7 @@ impl Progress {
                 ));
             }
             Event::StoppedEarly { best_epoch } => self.print(&format!(
-                "stopped early: the validation loss was best in epoch {best_epoch}, whose weights are kept"
+                "stopped early: epoch {best_epoch} was best on the validation rows, its weights are kept"
             )),
             Event::Solved {
                 passes: 1,

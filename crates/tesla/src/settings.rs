@@ -96,6 +96,10 @@ pub(crate) fn to_toml(config: &Config, base: &Path) -> Result<String> {
     ] {
         *path = path.as_deref().map(anywhere);
     }
+    let life = data.sequence.as_mut().and_then(|s| s.remaining_life.as_mut());
+    if let Some(after) = life.and_then(|life| life.after.as_mut()) {
+        *after = anywhere(after);
+    }
     Ok(toml::to_string(&config)?)
 }
 

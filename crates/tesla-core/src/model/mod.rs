@@ -266,7 +266,7 @@ impl ModelConfig {
                 Network::Lstm(config.init([*length, *width], outputs, device.burn())?)
             }
             (ModelConfig::Conv1d(_) | ModelConfig::Lstm(_), _) => {
-                return Err(wrong("sequences: say where they are in `[sequence]`"));
+                return Err(wrong("sequences: say what they are in `[data.sequence]`"));
             }
             (ModelConfig::Bag(config), _) => {
                 Network::Bag(config.init(signature.vocabulary, outputs, device.burn())?)

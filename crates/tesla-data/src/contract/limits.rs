@@ -45,7 +45,7 @@ impl Limits {
             Some(_) if rule.kind != ColumnKind::Numeric => {
                 wrong("`range` is for numbers: remove it, or say `kind = \"numeric\"`")
             }
-            Some([low, high]) if !(low <= high) => {
+            Some([low, high]) if low.is_nan() || high.is_nan() || low > high => {
                 wrong(&format!("`range` is [{low}, {high}]: expected the smaller number first"))
             }
             _ if !self.categories.is_empty() && rule.kind != ColumnKind::Category => {

@@ -198,7 +198,8 @@ impl<'a> Pipeline<'a> {
                     rule.kind == ColumnKind::Numeric
                         && self.columns.get(&rule.name).is_some_and(numeric::wants_values)
                 });
-                NumericFit::new(&rule.name, &config, columns.count()).map(Fit::Numeric)
+                let fit = NumericFit::new(&rule.name, &config, columns.count())?;
+                Ok(Fit::Numeric(Box::new(fit)))
             }
             ColumnKind::Category => {
                 let classes = match self.contract.task {
@@ -219,7 +220,7 @@ impl<'a> Pipeline<'a> {
 
 /// A column on its way to being fitted.
 enum Fit {
-    Numeric(NumericFit),
+    Numeric(Box<NumericFit>),
     Category(CategoryFit),
     Image(ImageFit),
     Text(TextFit),

@@ -28,7 +28,8 @@ fn main() {
         Trial::test(name, run).with_ignored_flag(data.is_none())
     };
     // These say what is wrong by a panic.
-    let checks: [(&str, fn(&Path)); 9] = [
+    type Check = fn(&Path);
+    let checks: [(&str, Check); 9] = [
         ("csv_spectrum_equals_its_json", csv_spectrum::equals_its_json),
         ("json_test_suite", json_test_suite::what_is_json_is_told_from_what_is_not),
         ("real_set_adult", real_sets::adult),

@@ -51,6 +51,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     match findings.iter().filter(|f| f.severity == Severity::Stop).count() {
         0 => Ok(()),
+        1 => anyhow::bail!("one finding stops the training"),
         grave => anyhow::bail!("{grave} findings stop the training"),
     }
 }

@@ -13,8 +13,8 @@ use crate::{page, show};
 #[derive(Parser)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// Data (a CSV or JSON-lines file, a folder of images, an IDX file), or a `tesla.toml` that
-    /// names it.
+    /// Data (a file, a folder of images or texts, a URL, or `-` for standard input), or a `tesla.toml`
+    /// that names it.
     data: PathBuf,
     /// The column to predict: every other column is related to it.
     #[arg(long)]

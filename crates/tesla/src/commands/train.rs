@@ -19,7 +19,8 @@ const CHECKPOINTS: &str = "checkpoints";
 
 #[derive(Parser)]
 pub(crate) struct Args {
-    /// A `tesla.toml`, or data: a CSV or JSON-lines file, a folder of images, an IDX file.
+    /// A `tesla.toml`, or data: a file (CSV, JSON, Parquet, Arrow, NumPy, pickle, IDX, SQLite), a folder
+    /// of images or texts, a URL, or `-` for standard input.
     #[arg(required_unless_present = "resume")]
     input: Option<PathBuf>,
     /// Go on with the run in this folder, where it was stopped.
@@ -30,7 +31,7 @@ pub(crate) struct Args {
     /// The column to predict.
     #[arg(long)]
     target: Option<String>,
-    /// `linear`, `logistic`, `mlp` or `cnn`.
+    /// `linear`, `logistic`, `mlp`, `cnn`, `bag`, `textcnn`, `conv1d`, `lstm` or `mf`.
     #[arg(long)]
     model: Option<String>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
