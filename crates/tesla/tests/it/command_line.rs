@@ -146,7 +146,10 @@ fn what_trains_also_predicts() {
         // Classes and categories written as numbers.
         (
             "labels.csv",
-            format!("x,g,y\n{}", rows(&|i| format!("{i},{}.0,{}.0\n", i % 3, i32::from(i > 90)))),
+            format!(
+                "x,g,y\n{}",
+                rows(&|i| format!("{i},{}.0,{}.0\n", i % 3, i32::from(i > 90 || i % 20 == 0)))
+            ),
             "",
             "[columns.g]\nkind = \"category\"\n",
         ),
@@ -155,7 +158,11 @@ fn what_trains_also_predicts() {
             "comma.csv",
             format!(
                 "a;b;y\n{}",
-                rows(&|i| format!("{i},5;{};{}\n", i % 7, ["n", "j"][usize::from(i > 90)]))
+                rows(&|i| format!(
+                    "{i},5;{};{}\n",
+                    i % 7,
+                    ["n", "j"][usize::from(i > 90 || i % 20 == 0)]
+                ))
             ),
             "csv = { decimal = \",\" }\n",
             "",
@@ -166,7 +173,7 @@ fn what_trains_also_predicts() {
             rows(&|i| {
                 format!(
                     "{{\"x\": {i}, \"tags\": [{i}], \"y\": \"{}\"}}\n",
-                    ["a", "b"][usize::from(i > 90)]
+                    ["a", "b"][usize::from(i > 90 || i % 20 == 0)]
                 )
             }),
             "drop = [\"tags\"]\n",
