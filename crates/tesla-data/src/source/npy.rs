@@ -9,6 +9,7 @@ use super::dtype::{Dtype, Kind, Read};
 use super::literal::{Literal, parse};
 use super::ndarray::{NdArray, count};
 use super::table::{TableSource, read_all};
+use super::unpack::Guard;
 use super::{Input, pickle};
 use crate::{Error, Result};
 
@@ -57,6 +58,8 @@ fn members(bytes: &[u8]) -> Read<Vec<(String, Part<'static>)>> {
         };
         // The size that the archive states is not trusted: unpacking stops where it is reached.
         let size = member.size();
+        Guard::check(member.compressed_size(), size)
+            .map_err(|reason| format!("has the array `{name}`, and {reason}"))?;
         left = left
             .checked_sub(size)
             .ok_or("unpacks to more than 4 GiB: write it as several files")?;

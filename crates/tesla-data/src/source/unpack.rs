@@ -71,7 +71,7 @@ pub(super) struct Guard {
 
 impl Guard {
     /// Below this nothing is a bomb.
-    const FREE: u64 = 1 << 30;
+    const FREE: u64 = 256 << 20;
     /// Tables pack to a tenth, constant ones to a hundredth; gzip ends at a thousandth.
     const RATIO: u64 = 500;
 
@@ -90,13 +90,23 @@ impl Read for Guard {
         let n = self.inner.read(buffer)?;
         self.unpacked += n as u64;
         let packed = self.packed.load(Ordering::Relaxed);
-        if self.unpacked > Self::FREE && self.unpacked / Self::RATIO > packed {
-            return Err(io::Error::other(format!(
+        match Self::check(packed, self.unpacked) {
+            Ok(()) => Ok(n),
+            Err(reason) => Err(io::Error::other(reason)),
+        }
+    }
+}
+
+impl Guard {
+    /// Refuses what unpacks to far more than it was.
+    pub(super) fn check(packed: u64, unpacked: u64) -> Result<(), String> {
+        match unpacked > Self::FREE && unpacked / Self::RATIO > packed {
+            true => Err(format!(
                 "it unpacks to more than {} times its size, as a bomb does: if it is meant, unpack it yourself and name what comes out",
                 Self::RATIO
-            )));
+            )),
+            false => Ok(()),
         }
-        Ok(n)
     }
 }
 

@@ -10,7 +10,7 @@ use super::rows::{Cell, Rows, fingerprint};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::DataConfig;
 use crate::source::input::file_name;
-use crate::source::{Batches, Scanned, Source, require};
+use crate::source::{Batches, Scanned, Seen, Source, require};
 use crate::{Error, Result};
 
 /// A table or a query of an SQLite file, which is opened read-only.
@@ -102,30 +102,25 @@ impl Source for SqliteSource {
     fn schema(&self) -> Result<SchemaRef> {
         let connection = self.connect()?;
         let mut statement = connection.prepare(&self.query).map_err(|e| self.error(e))?;
-        let mut numeric = vec![true; self.columns.len()];
-        let mut any = vec![false; self.columns.len()];
+        let mut seen = vec![Seen::default(); self.columns.len()];
         let mut rows = statement.query([]).map_err(|e| self.error(e))?;
         while let Some(row) = rows.next().map_err(|e| self.error(e))? {
-            for at in 0..numeric.len() {
+            for (at, seen) in seen.iter_mut().enumerate() {
                 match cell(row, at) {
                     Cell::Null => continue,
-                    Cell::Integer(_) | Cell::Real(_) | Cell::Boolean(_) => {}
-                    Cell::Text(_) => numeric[at] = false,
+                    Cell::Integer(_) | Cell::Real(_) | Cell::Boolean(_) => seen.numbers += 1,
+                    Cell::Text(_) => {}
                     Cell::Unreadable(BLOB) if !self.drop.contains(&self.columns[at]) => {
                         return Err(unreadable(&self.name, &self.columns[at], BLOB));
                     }
                     // The scan sets the row apart.
                     Cell::Unreadable(_) => continue,
                 }
-                any[at] = true;
+                seen.present += 1;
             }
         }
-        let kinds = std::iter::zip(numeric, any).map(|(numeric, any)| match numeric && any {
-            true => DataType::Float64,
-            false => DataType::Utf8,
-        });
-        let fields: Vec<Field> = std::iter::zip(&self.columns, kinds)
-            .map(|(name, kind)| Field::new(name, kind, true))
+        let fields: Vec<Field> = std::iter::zip(&self.columns, seen)
+            .map(|(name, seen)| Field::new(name, seen.data_type(), true))
             .collect();
         Ok(Arc::new(Schema::new(fields)))
     }
@@ -244,6 +239,17 @@ mod tests {
         let error = error.to_string();
         assert!(error.starts_with("`t.db`, column `photo`: holds a BLOB"), "{error}");
         assert!(error.contains("CAST(photo AS TEXT)"), "{error}");
+    }
+
+    #[test]
+    fn a_text_among_numbers_is_a_bad_row_as_in_csv() {
+        let (_folder, path) = database(
+            "CREATE TABLE n (i REAL); WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM c WHERE i < 299) INSERT INTO n SELECT i FROM c; INSERT INTO n VALUES ('oops');",
+        );
+        let source = SqliteSource::open(&path, &config(None, &[])).unwrap();
+        let frame = Frame::read_all(Box::new(source)).unwrap();
+        assert_eq!((frame.len(), frame.bad().len()), (300, 1));
+        assert_eq!(frame.bad()[0].value.as_deref(), Some("oops"));
     }
 
     #[test]
