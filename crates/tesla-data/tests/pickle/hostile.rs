@@ -285,7 +285,7 @@ fn a_zip_bomb_is_refused_before_it_is_unpacked() {
     let entry = lying.windows(4).position(|w| w == b"PK\x01\x02").unwrap();
     lying[entry + 24..entry + 28].copy_from_slice(&0xffff_fffe_u32.to_le_bytes());
     let found = refused("numpy", &lying).unwrap();
-    assert!(found.contains("damaged array") || found.contains("4 GiB"), "{found}");
+    assert!(found.contains("as a bomb does"), "{found}");
 }
 
 #[test]
