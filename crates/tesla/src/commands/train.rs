@@ -14,6 +14,9 @@ use super::{INTERRUPTED, open_device, write_whole};
 use crate::progress::{Progress, Style};
 use crate::{settings, show};
 
+/// Rows up to which a run's `split.json` lists them.
+const LISTED: usize = 1_000_000;
+
 /// The folder of a run that holds its checkpoint.
 const CHECKPOINTS: &str = "checkpoints";
 
@@ -113,7 +116,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .with_context(|| format!("cannot create the folder `{}`", out.display()))?;
     let model = out.join("model.tesla");
     let report = serde_json::to_vec_pretty(&trained.bundle.report)?;
-    let split = trained.split.to_json();
+    // Rule and seed repeat the split of a table of any size; its rows are listed while they are few.
+    let split = match trained.split.rows <= LISTED {
+        true => trained.split.to_json(),
+        false => String::new(),
+    };
     for (file, content) in [
         ("quarantine.jsonl", quarantine.as_slice()),
         ("nulled.jsonl", nulled.as_slice()),
@@ -123,8 +130,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         ("split.json", split.as_bytes()),
         ("model.tesla", bytes.as_slice()),
     ] {
-        // Nearly always empty, and then not there.
-        if file != "nulled.jsonl" || !content.is_empty() {
+        // Nothing to say, and then not there.
+        if !matches!(file, "nulled.jsonl" | "split.json") || !content.is_empty() {
             write_whole(&out.join(file), |f| Ok(f.write_all(content)?))?;
         }
     }
