@@ -25,7 +25,9 @@
 mod model;
 
 pub use model::Model;
-pub use tesla_core::{Bundle, Device, DeviceChoice, ModelConfig, Predictions, Predictor};
+pub use tesla_core::{
+    Batch, Bundle, Device, DeviceChoice, ModelConfig, Predictions, Predictor, Signature, burn,
+};
 pub use tesla_data::{Dataset, Frame};
 pub use tesla_train::{Config, Error, Event, Observer, Report, Result, TrainConfig};
 
@@ -76,7 +78,10 @@ pub mod prepare {
 
 /// From a data set to a model.
 pub mod train {
-    pub use tesla_core::model::{Block, CnnConfig, LinearConfig, LogisticConfig, MlpConfig};
+    pub use tesla_core::model::{
+        Block, CnnConfig, CustomConfig, CustomNetwork, LinearConfig, LogisticConfig, MlpConfig,
+        register,
+    };
     pub use tesla_train::{EarlyStop, Optimizer, Silent, train};
 
     use crate::{Config, Dataset, Device, DeviceChoice, Model, ModelConfig, Result};

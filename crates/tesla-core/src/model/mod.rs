@@ -1,6 +1,7 @@
 //! The networks. A configuration says what to build; a [`Network`] holds weights.
 
 mod cnn;
+mod custom;
 mod dropout;
 mod factors;
 mod mlp;
@@ -19,6 +20,7 @@ use crate::bundle::Coefficients;
 use crate::{Device, Error, Result, weights};
 
 pub use cnn::{Block, Cnn, CnnConfig, Padding, Pooling};
+pub use custom::{Custom, CustomConfig, CustomNetwork, register};
 pub use factors::{Mf, MfConfig};
 pub use mlp::{Activation, Mlp, MlpConfig};
 pub use sequence::{Conv1dNet, Conv1dNetConfig, Lstm, LstmConfig};
@@ -47,6 +49,8 @@ pub enum ModelConfig {
     Lstm(LstmConfig),
     /// Matrix factorisation: the ratings of users for items.
     Mf(MfConfig),
+    /// A network of the program's own: see [`register`].
+    Custom(CustomConfig),
 }
 
 /// Linear regression: `y = x W + b`.
@@ -56,8 +60,17 @@ pub struct LinearConfig {
     /// The ridge penalty: minimises `|y - xW - b|² + l2 |W|²` over the prepared (standardised)
     /// features, as scikit-learn's `Ridge(alpha)` does. 0 is ordinary least squares.
     pub l2: f64,
+    /// The lasso penalty, which makes weights zero: adds `l1 |W|₁`, over prepared features and the
+    /// standardised target. scikit-learn's `Lasso(alpha)` on `n` rows is `l1 = 2 n alpha`, and its
+    /// `ElasticNet(alpha, l1_ratio)` is `l1 = 2 n alpha l1_ratio` with `l2 = n alpha (1 - l1_ratio)`.
+    #[serde(skip_serializing_if = "is_nought")]
+    pub l1: f64,
     /// How the weights are found.
     pub solver: Solver,
+}
+
+fn is_nought(number: &f64) -> bool {
+    *number == 0.0
 }
 
 /// Logistic regression: `softmax(x W + b)`.
@@ -142,11 +155,13 @@ pub enum Network {
     Lstm(Lstm),
     /// Matrix factorisation.
     Mf(Mf),
+    /// A network of the program's own.
+    Custom(Custom),
 }
 
 impl ModelConfig {
     /// Every kind with its default configuration.
-    fn all() -> [Self; 9] {
+    fn all() -> [Self; 10] {
         [
             ModelConfig::Linear(Default::default()),
             ModelConfig::Logistic(Default::default()),
@@ -157,6 +172,7 @@ impl ModelConfig {
             ModelConfig::Conv1d(Default::default()),
             ModelConfig::Lstm(Default::default()),
             ModelConfig::Mf(Default::default()),
+            ModelConfig::Custom(Default::default()),
         ]
     }
 
@@ -172,6 +188,7 @@ impl ModelConfig {
             ModelConfig::Conv1d(_) => "conv1d",
             ModelConfig::Lstm(_) => "lstm",
             ModelConfig::Mf(_) => "mf",
+            ModelConfig::Custom(_) => "custom",
         }
     }
 
@@ -239,6 +256,9 @@ impl ModelConfig {
             (ModelConfig::Mf(_), Task::Classification) => {
                 return Err(wrong("ratings to predict, but the target is a class"));
             }
+            (ModelConfig::Custom(config), _) => {
+                return Ok(Network::Custom(config.init(signature, device)?));
+            }
             _ => {}
         }
         if !signature.ids.is_empty() && !matches!(self, ModelConfig::Mlp(_) | ModelConfig::Mf(_)) {
@@ -287,6 +307,7 @@ impl ModelConfig {
                 let width = input.iter().product();
                 Network::Mlp(config.init(width, &signature.ids, outputs, device.burn())?)
             }
+            (ModelConfig::Custom(_), _) => unreachable!("built above"),
             (ModelConfig::Linear(_) | ModelConfig::Logistic(_), input) => {
                 let width = input.iter().product();
                 let config = nn::LinearConfig::new(width, outputs);
@@ -315,6 +336,7 @@ impl Network {
             Network::Conv1d(network) => network.forward(batch.sequences()),
             Network::Lstm(network) => network.forward(batch.sequences()),
             Network::Mf(mf) => mf.forward(batch.flat()),
+            Network::Custom(network) => network.forward(batch),
         }
     }
 
@@ -342,6 +364,7 @@ impl Network {
             Network::TextCnn(cnn) => cnn.dropout.seed(seed, step),
             Network::Conv1d(network) => network.dropout.seed(seed, step),
             Network::Lstm(network) => network.dropout.seed(seed, step),
+            Network::Custom(network) => network.reseed(seed, step),
         }
     }
 
@@ -392,7 +415,8 @@ impl Batch {
         }
     }
 
-    fn flat(self) -> Tensor<2> {
+    /// One row of numbers for each: images and sequences are laid out flat.
+    pub fn flat(self) -> Tensor<2> {
         match self {
             Batch::Dense(table) => table,
             Batch::Images(images) => images.flatten(1, 3),

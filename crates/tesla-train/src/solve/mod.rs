@@ -79,7 +79,7 @@ pub(crate) fn solve(
                     }
                 }
             }
-            least_squares::solve(sums, config.l2)?
+            least_squares::solve(sums, config.l2, config.l1)?
         }
         (ModelConfig::Logistic(config), FittedTarget::Classes { labels, .. }) => {
             let classes = train.target.classes().unwrap_or_default();

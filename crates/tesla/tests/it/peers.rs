@@ -75,6 +75,30 @@ fn ridge_on_diabetes_equals_ridge() {
 }
 
 #[test]
+fn lasso_and_elastic_net_on_diabetes_equal_scikit_learn() {
+    let reference = &reference()["diabetes"];
+    let rows = reference["rows"]["train"].as_f64().unwrap();
+    for (name, l1, l2) in [("lasso", 2.0 * 0.05, 0.0), ("elastic_net", 2.0 * 0.1 * 0.5, 0.1 * 0.5)]
+    {
+        let config = LinearConfig {
+            l1: l1 * rows,
+            l2: l2 * rows,
+            ..Default::default()
+        };
+        let reference_here = &reference[name];
+        let (model, _) = train("diabetes", "progression", ModelConfig::Linear(config));
+        for (column, value) in &model.bundle().coefficients().unwrap()[0].features {
+            let scale = reference["ridge"]["scaler_std"][column.as_str()].as_f64().unwrap();
+            near(value * scale, &reference_here["coefficients"][column.as_str()], 1e-5, column);
+        }
+        let Metrics::Regression(metrics) = &model.test().unwrap().metrics else {
+            panic!("a number is predicted");
+        };
+        near(metrics.r2, &reference_here["test"]["r2"], 1e-6, name);
+    }
+}
+
+#[test]
 fn logistic_equals_logistic_regression_on_every_test_row() {
     for (name, target) in
         [("breast-cancer", "diagnosis"), ("iris", "species"), ("wine", "cultivar")]
