@@ -48,6 +48,10 @@ pub struct DataConfig {
     /// Classes or a number. Inferred from the target when not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task: Option<Task>,
+    /// The column of what each row counts for, a number of 0 or more, in training and in the figures;
+    /// the model does not see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
     /// Columns to leave out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
@@ -91,6 +95,7 @@ impl Default for DataConfig {
             format: None,
             test: None,
             valid: None,
+            weight: None,
             target: None,
             task: None,
             drop: Vec::new(),

@@ -51,6 +51,9 @@ pub enum Event {
         epoch: usize,
         /// Steps of it that were done before.
         step: usize,
+        /// The epochs that were done before, as the report has them.
+        #[serde(skip)]
+        history: Vec<serde_json::Value>,
     },
     /// Some steps of an epoch are done. Sent at most a few times a second.
     Progress {

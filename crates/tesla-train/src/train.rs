@@ -5,7 +5,7 @@ use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
 use tesla_data::prepare::TextEncoding;
 use tesla_data::{
-    BadRow, ColumnKind, Contract, Dataset, Frame, Inputs, Pipeline, Selection, Split, Task,
+    BadRow, ColumnKind, Contract, Dataset, Frame, Inputs, Pipeline, Samples, Selection, Split, Task,
 };
 
 use crate::engine::Checkpoints;
@@ -119,6 +119,14 @@ pub fn train_with(
     let train_samples = pipeline.collect_train(&train)?;
     let valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
 
+    let weights = weights(&contract, &train, &train_samples)?;
+    let weights = engine::row_weights(
+        weights,
+        &config.train.class_weights,
+        &pipeline.target,
+        &train_samples.target,
+    )?;
+
     // The network.
     let signature = Signature {
         input: train_samples.inputs.row_shape(),
@@ -163,7 +171,14 @@ pub fn train_with(
     };
     let data_sha256 = frame.fingerprint()?;
     let fitted: Fitted = match exact {
-        true => solve::solve(&model, &pipeline, &train, &train_samples, device, observer)?,
+        true => {
+            let rows = solve::Rows {
+                selection: &train,
+                samples: &train_samples,
+                weights: weights.as_deref(),
+            };
+            solve::solve(&model, &pipeline, &rows, device, observer)?
+        }
         false => {
             let run = engine::run_id(&resolved.without_paths(), &data_sha256, device.name());
             let augment = augment(&config.augment, &train_samples.inputs)?;
@@ -173,6 +188,7 @@ pub fn train_with(
                 train: &train_samples,
                 valid: valid_samples.as_ref(),
                 target: &pipeline.target,
+                weights: weights.as_deref(),
                 device,
                 checkpoints,
                 run: &run,
@@ -226,6 +242,25 @@ fn default_model(signature: &Signature, inputs: &Inputs) -> ModelConfig {
         (Inputs::Sequences(_), _) => ModelConfig::Conv1d(Default::default()),
         _ => ModelConfig::Mlp(Default::default()),
     }
+}
+
+/// What the training rows weigh, where a column says so: one number for each sample.
+fn weights(
+    contract: &Contract,
+    train: &Selection<'_>,
+    samples: &Samples,
+) -> Result<Option<Vec<f64>>> {
+    let mut all: Option<Vec<f64>> = None;
+    for batch in train.batches()? {
+        let Some(next) = contract.weights(&batch?)? else {
+            return Ok(None);
+        };
+        all.get_or_insert_default().extend(next);
+    }
+    // A window weighs what its last row does.
+    let of_sample =
+        |all: Vec<f64>| (0..samples.len).map(|i| all[samples.inputs.source_row(i)]).collect();
+    Ok(all.map(of_sample))
 }
 
 fn augment(config: &AugmentConfig, inputs: &Inputs) -> Result<Option<Augment>> {

@@ -139,7 +139,7 @@ impl Progress {
                 "the rows exceed `memory` in `[data]`: leaks were not looked for; `tesla audit` does that with all rows in memory",
             ),
             Event::Finding(finding) => self.print(&format!("auditor: {finding}")),
-            Event::Resumed { epoch, step } => {
+            Event::Resumed { epoch, step, .. } => {
                 self.print(&format!("going on in epoch {epoch} after {step} steps"));
             }
             Event::Progress {

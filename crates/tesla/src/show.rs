@@ -152,6 +152,7 @@ fn describe(column: &ColumnRule) -> String {
             let _ = write!(out, ", not used: {note}");
         }
         (Role::Unused, None) => out += ", not used",
+        (Role::Weight, _) => out += ", what each row counts for",
         (Role::Key, _) => out += ", says which rows follow each other",
         (Role::Feature, _) => {}
     }

@@ -103,6 +103,15 @@ pub(crate) fn survey(
                 rule.range = None;
                 rule.categories = stats.categories(&rule.name)?;
             }
+        } else if data.weight.as_ref() == Some(field.name()) {
+            if rule.kind != ColumnKind::Numeric {
+                return Err(Error::Config(format!(
+                    "`weight = \"{}\"` in `[data]` names a column that holds no numbers: expected what each row counts for, such as 1 or 0.5",
+                    rule.name
+                )));
+            }
+            rule.role = Role::Weight;
+            rule.note = None;
         } else if data.is_key(field.name())
             && (!columns.contains_key(field.name()) || data.drop.contains(field.name()))
         {
@@ -193,7 +202,22 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
         return Err(Error::Config(message));
     }
     let said = columns.keys().map(String::as_str);
-    for column in target.into_iter().chain(divides).chain(keys).chain(said) {
+    let weight = data.weight.as_deref();
+    if let Some(column) = weight.filter(|column| {
+        Some(*column) == target || keys.contains(column) || data.drop.iter().any(|c| c == column)
+    }) {
+        let message = format!(
+            "`{column}` is the `weight` of the rows and also the target, in `sequence` or in `drop`: weigh by another"
+        );
+        return Err(Error::Config(message));
+    }
+    for column in target
+        .into_iter()
+        .chain(weight)
+        .chain(divides)
+        .chain(keys)
+        .chain(said)
+    {
         if !names.iter().any(|n| n == column) {
             return Err(Error::MissingColumn {
                 column: column.to_string(),

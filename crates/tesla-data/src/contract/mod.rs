@@ -57,6 +57,8 @@ pub enum Role {
     Target,
     /// The model does not see it, but every row must have it: it says which rows follow each other.
     Key,
+    /// It says what each row counts for while training; the model does not see it.
+    Weight,
     /// The model never sees it.
     Unused,
 }
@@ -263,6 +265,9 @@ impl Contract {
             if rule.role == Role::Target {
                 check_target(rule, &column, &mut breaches)?;
             }
+            if rule.role == Role::Weight {
+                check_weight(rule, &column, &mut breaches)?;
+            }
             if rule.role == Role::Key {
                 let reason = "the value is missing: windows of rows are built by this column, so fill it in or remove the row";
                 breaches.extend(missing(rule, &column, reason));
@@ -299,10 +304,23 @@ impl Contract {
         Ok(Some(labels.iter().map(|l| id(l.unwrap_or_default())).collect()))
     }
 
+    /// What each row counts for; `None` when the contract has no such column. The rows must conform.
+    ///
+    /// # Errors
+    /// When the column is missing.
+    pub fn weights(&self, rows: &RecordBatch) -> Result<Option<Vec<f64>>> {
+        let Some(rule) = self.columns.iter().find(|c| c.role == Role::Weight) else {
+            return Ok(None);
+        };
+        let (at, _) = column(rows, &rule.name)?;
+        let weights = downcast::<Float64Array>(rows.column(at))?;
+        Ok(Some(weights.values().to_vec()))
+    }
+
     fn needed(&self, need: Need) -> impl Iterator<Item = &ColumnRule> {
         self.columns.iter().filter(move |c| match c.role {
             Role::Feature | Role::Key => true,
-            Role::Target => need == Need::Target,
+            Role::Target | Role::Weight => need == Need::Target,
             Role::Unused => false,
         })
     }
@@ -427,6 +445,23 @@ fn check_target(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>
     Ok(())
 }
 
+fn check_weight(rule: &ColumnRule, values: &ArrayRef, breaches: &mut Vec<Breach>) -> Result<()> {
+    let reason = "the weight of the row is missing: fill it in or remove the row";
+    breaches.extend(missing(rule, values, reason));
+    for (row, weight) in downcast::<Float64Array>(values)?.iter().enumerate() {
+        if let Some(weight) = weight.filter(|weight| *weight < 0.0) {
+            breaches.push(Breach {
+                row,
+                column: rule.name.clone(),
+                value: Some(weight.to_string()),
+                reason: format!("the weight of the row is {weight}: expected 0 or more"),
+                spoils_row: true,
+            });
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -507,6 +542,28 @@ mod tests {
         assert_eq!(contract.target().unwrap().categories, ["a", "b"]);
         let features: Vec<_> = contract.features().map(|rule| (&*rule.name, rule.kind)).collect();
         assert_eq!(features, [("text", ColumnKind::Text)]);
+    }
+
+    #[test]
+    fn a_weight_is_a_number_of_0_or_more_and_no_feature() {
+        let data = DataConfig {
+            target: Some("y".into()),
+            weight: Some("w".into()),
+            ..Default::default()
+        };
+        let rows = frame("x,w,y\n1,2,a\n2,0.5,b\n3,1,a\n");
+        let contract = Contract::infer(&rows, &data, &Default::default()).unwrap();
+        let features: Vec<_> = contract.features().map(|rule| &*rule.name).collect();
+        assert_eq!(features, ["x"]);
+        let weights = contract.weights(&rows.to_batch().unwrap()).unwrap();
+        assert_eq!(weights, Some(vec![2.0, 0.5, 1.0]));
+        let bad = frame("x,w,y\n1,-2,a\n2,,b\n").to_batch().unwrap();
+        let (_, breaches) = contract.examine(&bad, Need::Target).unwrap();
+        assert_eq!(breaches.len(), 2);
+        assert!(breaches.iter().all(|breach| breach.spoils_row));
+        let words = frame("x,w,y\n1,much,a\n2,little,b\n");
+        let error = Contract::infer(&words, &data, &Default::default()).unwrap_err();
+        assert!(error.to_string().contains("holds no numbers"), "{error}");
     }
 
     #[test]

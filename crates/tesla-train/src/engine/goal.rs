@@ -12,14 +12,43 @@ pub(super) enum Goal {
     Classes {
         /// Classes, as many as the network has outputs.
         count: usize,
-        /// What a row of each class weighs.
-        weights: Vec<f32>,
         smoothing: f32,
         /// Focal loss (Lin et al. 2017): each row's loss times `(1 - p)^focus`.
         focus: f64,
     },
     /// Mean squared error of what the target is scaled to, and what one of that is.
     Value { target: FittedTarget, unit: f64 },
+}
+
+/// What each training row weighs in the loss: its own weight times that of its class. `None` when all
+/// weigh 1.
+///
+/// # Errors
+/// When a class is weighed that the target has not, or no row weighs anything.
+pub(crate) fn row_weights(
+    own: Option<Vec<f64>>,
+    config: &ClassWeights,
+    target: &FittedTarget,
+    train: &Target,
+) -> Result<Option<Vec<f64>>> {
+    let (FittedTarget::Classes { labels, .. }, Some(classes), false) =
+        (target, train.classes(), *config == ClassWeights::Equal)
+    else {
+        if own
+            .as_ref()
+            .is_some_and(|own| own.iter().all(|weight| *weight == 0.0))
+        {
+            let message = "no training row weighs anything: `weight` in `[data]` is 0 for all";
+            return Err(Error::Config(message.into()));
+        }
+        return Ok(own);
+    };
+    let each = class_weights(config, labels, train)?;
+    let mut weights = own.unwrap_or_else(|| vec![1.0; classes.len()]);
+    for (weight, class) in std::iter::zip(&mut weights, classes) {
+        *weight *= f64::from(each[*class as usize]);
+    }
+    Ok(Some(weights))
 }
 
 /// The targets of one batch, on the host.
@@ -48,18 +77,17 @@ impl Targets {
 }
 
 impl Goal {
-    pub(super) fn new(target: &FittedTarget, train: &Target, config: &TrainConfig) -> Result<Self> {
+    pub(super) fn new(target: &FittedTarget, config: &TrainConfig) -> Self {
         match target {
-            FittedTarget::Classes { labels, .. } => Ok(Goal::Classes {
+            FittedTarget::Classes { labels, .. } => Goal::Classes {
                 count: labels.len(),
-                weights: class_weights(&config.class_weights, labels, train)?,
                 smoothing: config.label_smoothing as f32,
                 focus: config.focal,
-            }),
-            FittedTarget::Value { scale, .. } => Ok(Goal::Value {
+            },
+            FittedTarget::Value { scale, .. } => Goal::Value {
                 target: target.clone(),
                 unit: *scale,
-            }),
+            },
         }
     }
 
@@ -74,14 +102,21 @@ impl Goal {
         }
     }
 
-    pub(super) fn targets(&self, target: &Target, rows: &[usize]) -> Targets {
+    /// What the given rows should give; `weights` is what every training row weighs.
+    pub(super) fn targets(
+        &self,
+        target: &Target,
+        weights: Option<&[f64]>,
+        rows: &[usize],
+    ) -> Targets {
+        let weights = match weights {
+            Some(weights) => rows.iter().map(|row| weights[*row] as f32).collect(),
+            None => vec![1.0; rows.len()],
+        };
         match (self, target) {
             (
                 Goal::Classes {
-                    count,
-                    weights,
-                    smoothing,
-                    ..
+                    count, smoothing, ..
                 },
                 Target::Classes(all),
             ) => {
@@ -90,14 +125,11 @@ impl Goal {
                 for (row, values) in std::iter::zip(rows, values.chunks_exact_mut(*count)) {
                     values[all[*row] as usize] += 1.0 - smoothing;
                 }
-                Targets {
-                    values,
-                    weights: rows.iter().map(|row| weights[all[*row] as usize]).collect(),
-                }
+                Targets { values, weights }
             }
             (Goal::Value { target, .. }, Target::Values(all)) => Targets {
                 values: rows.iter().map(|row| target.encode(all[*row]) as f32).collect(),
-                weights: vec![1.0; rows.len()],
+                weights,
             },
             // The pipeline that fitted the target made it, too.
             _ => Targets {
@@ -130,6 +162,8 @@ impl Goal {
             return losses.mean();
         }
         let total: f32 = targets.weights.iter().sum();
+        // A batch of which no row weighs anything pulls nowhere.
+        let total = if total > 0.0 { total } else { 1.0 };
         let weights: Tensor<2> =
             Tensor::from_data(TensorData::new(targets.weights, [rows, 1]), device);
         (losses * weights).sum().div_scalar(total)

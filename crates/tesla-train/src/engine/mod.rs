@@ -6,6 +6,7 @@ mod optimizer;
 mod pace;
 mod schedule;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,7 @@ use optimizer::{Gradients, Optimizer, weights, with_weights};
 use pace::Pace;
 
 pub use checkpoint::Checkpoints;
+pub(crate) use goal::row_weights;
 pub use schedule::Schedule;
 
 /// What a network is trained on and how.
@@ -36,6 +38,8 @@ pub(crate) struct Job<'a> {
     pub(crate) train: &'a Samples,
     pub(crate) valid: Option<&'a Samples>,
     pub(crate) target: &'a FittedTarget,
+    /// What each training row weighs; `None` when all weigh the same.
+    pub(crate) weights: Option<&'a [f64]>,
     /// How training images are changed by chance.
     pub(crate) augment: Option<&'a Augment>,
     pub(crate) device: &'a Device,
@@ -54,12 +58,13 @@ const UNREAD: usize = 32;
 /// Trains `network` and keeps the weights that do best on the validation rows.
 pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) -> Result<Fitted> {
     let Job { config, train, .. } = *job;
-    let goal = Goal::new(job.target, &train.target, config)?;
+    let goal = Goal::new(job.target, config);
     let mut run = Run::start(network, job, &goal)?;
     if run.progress.step > 0 || run.progress.epoch > 1 {
         observer.event(Event::Resumed {
             epoch: run.progress.epoch,
             step: run.progress.step,
+            history: run.progress.history.clone(),
         });
     }
     let per_epoch = train.len.div_ceil(config.batch_size);
@@ -151,6 +156,7 @@ impl<'a> Run<'a> {
             config,
             train,
             augment,
+            weights,
             ..
         } = *self.job;
         let (seed, epoch) = (config.seed, self.progress.epoch as u64);
@@ -159,7 +165,7 @@ impl<'a> Run<'a> {
         let todo = &all[self.progress.step..];
         let goal = self.goal;
         let prepare = |rows: &'_ [usize]| -> Result<_> {
-            let mut targets = goal.targets(&train.target, rows);
+            let mut targets = goal.targets(&train.target, weights, rows);
             let (Some(augment), Inputs::Images(set)) = (augment, &train.inputs) else {
                 return Ok((train.inputs.gather(rows)?, targets));
             };
@@ -198,7 +204,7 @@ impl<'a> Run<'a> {
                     })?;
                     let share = ready.rows.len() as f64 / rows as f64;
                     let step = self.progress.step;
-                    let (loss, found) = self.backward(ready, share, step);
+                    let (loss, found) = self.guarded(|run| run.backward(ready, share, step))?;
                     losses.add(loss, all[step], step);
                     gradients = Some(match gradients.take() {
                         Some(sum) => sum.plus(found),
@@ -208,7 +214,7 @@ impl<'a> Run<'a> {
                 }
                 losses.read(false).map_err(|e| self.explain(e, &losses))?;
                 if let Some(gradients) = gradients {
-                    self.update(gradients, batches);
+                    self.guarded(|run| run.update(gradients, batches))?;
                 }
                 if self.progress.first_loss.is_none() {
                     losses.read(true).map_err(|e| self.explain(e, &losses))?;
@@ -239,6 +245,23 @@ impl<'a> Run<'a> {
             losses.read(true).map_err(|e| self.explain(e, &losses))?;
             (self.progress.loss_sum, self.progress.loss_rows) = (losses.sum, losses.rows);
             Ok(())
+        })
+    }
+
+    /// Runs a part of a step. A device that runs out of memory panics inside Burn; that is an error like
+    /// any other, and the run folder keeps its last checkpoint.
+    fn guarded<T>(&mut self, part: impl FnOnce(&mut Self) -> T) -> Result<T> {
+        let step = self.progress.step + 1;
+        let (epoch, batch_size) = (self.progress.epoch, self.job.config.batch_size);
+        catch_unwind(AssertUnwindSafe(|| part(self))).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let message = format!(
+                "the device gave up in epoch {epoch}, step {step} ({}): if its memory ran out, say `batch_size = {}` in `[train]`",
+                text.unwrap_or("it did not say why"),
+                (batch_size / 2).max(1)
+            );
+            tesla_core::Error::Device(message).into()
         })
     }
 

@@ -34,10 +34,11 @@ impl Sums {
         }
     }
 
-    /// Adds rows: `x` is `[rows, width]` row-major.
-    pub(super) fn add(&mut self, x: &[f64], y: &[f64]) {
+    /// Adds rows: `x` is `[rows, width]` row-major; without `weights` each counts for 1.
+    pub(super) fn add(&mut self, x: &[f64], y: &[f64], weights: Option<&[f64]>) {
         let width = self.x.len();
-        for (x, y) in std::iter::zip(x.chunks(BLOCK * width), y.chunks(BLOCK)) {
+        let blocks = std::iter::zip(x.chunks(BLOCK * width), y.chunks(BLOCK));
+        for (i, (x, y)) in blocks.enumerate() {
             let n = y.len() as f64;
             // One column per row of the table: nalgebra is column-major.
             let mut block = DMatrix::from_column_slice(width, y.len(), x);
@@ -47,9 +48,25 @@ impl Sums {
                 .get_or_insert_with(|| (block.column_sum() / n, target.sum() / n));
             block.column_iter_mut().for_each(|mut row| row -= &*origin);
             target.add_scalar_mut(-*middle);
-            self.rows += n;
-            self.x += block.column_sum();
-            self.y += target.sum();
+            match weights {
+                None => {
+                    self.rows += n;
+                    self.x += block.column_sum();
+                    self.y += target.sum();
+                }
+                Some(weights) => {
+                    let own = DVector::from_column_slice(&weights[i * BLOCK..][..y.len()]);
+                    self.rows += own.sum();
+                    self.x += &block * &own;
+                    self.y += target.dot(&own);
+                    // What is multiplied by itself below carries the root.
+                    let roots = own.map(f64::sqrt);
+                    target.component_mul_assign(&roots);
+                    for (mut row, root) in block.column_iter_mut().zip(&roots) {
+                        row *= *root;
+                    }
+                }
+            }
             self.moment.gemv(1.0, &block, &target, 1.0);
             self.gram.gemm(1.0, &block, &block.transpose(), 1.0);
         }
@@ -170,7 +187,7 @@ mod tests {
     fn sums(x: &[f64], y: &[f64]) -> Sums {
         let mut sums = Sums::new(2);
         for (x, y) in x.chunks(2).zip(y) {
-            sums.add(x, &[*y]);
+            sums.add(x, &[*y], None);
         }
         sums
     }
@@ -183,6 +200,20 @@ mod tests {
         assert!((w.weight[0] - 2.0).abs() < 1e-12);
         assert!((w.weight[1] + 3.0).abs() < 1e-12);
         assert!((w.bias[0] - 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_row_of_weight_two_is_two_rows() {
+        let (x, y) = ([0.0, 1.0, 1.0, 0.0, 2.0, 1.0, 3.0, 5.0], [1.0, -2.0, 0.5, 4.0]);
+        let mut weighted = Sums::new(2);
+        weighted.add(&x, &y, Some(&[1.0, 2.0, 1.0, 0.0]));
+        let twice = sums(&[0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 2.0, 1.0], &[1.0, -2.0, -2.0, 0.5]);
+        let (found, expected) =
+            (solve(weighted, 0.5, 0.0).unwrap(), solve(twice, 0.5, 0.0).unwrap());
+        for (a, b) in found.weight.iter().zip(&expected.weight) {
+            assert!((a - b).abs() < 1e-12, "{found:?} {expected:?}");
+        }
+        assert!((found.bias[0] - expected.bias[0]).abs() < 1e-12);
     }
 
     #[test]

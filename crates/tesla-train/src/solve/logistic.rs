@@ -3,7 +3,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use tesla_data::Inputs;
 
-use super::{Weights, blocks, minimise};
+use super::{Truth, Weights, blocks, minimise};
 use crate::{Error, Result};
 
 /// The largest entry of the gradient of the mean loss at which the solution counts as found.
@@ -15,29 +15,27 @@ const LIMIT: usize = 2000;
 ///
 /// Two classes have one logit (its weights belong to the second class, the first keeps 0), more
 /// classes have one each.
-pub(super) fn solve(x: &Inputs, classes: &[u32], labels: usize, c: f64) -> Result<Weights> {
+pub(super) fn solve(x: &Inputs, truth: &Truth<'_>, c: f64) -> Result<Weights> {
     if !(c > 0.0 && c.is_finite()) {
         let message = format!("`model.c` is {c}: expected a number above 0");
         return Err(Error::Config(message));
     }
     let width = x.row_shape().iter().product();
-    let blocks: Vec<Range<usize>> = blocks(classes.len()).collect();
-    let logits = if labels == 2 { 1 } else { labels };
-    let rows = classes.len() as f64;
+    let (labels, logits, rows) = (truth.labels, truth.logits(), truth.total);
+    let blocks: Vec<Range<usize>> = blocks(truth.classes.len()).collect();
     let penalty = 1.0 / (c * rows);
     // Per logit `width` weights and the intercept; the loss is the mean over rows.
     let size = (width + 1) * logits;
     let mut failed = None;
     let minimum = minimise(vec![0.0; size], TOLERANCE, LIMIT, |w, gradient| {
         let part = |rows: &Range<usize>| -> Result<(f64, Vec<f64>)> {
-            let classes = &classes[rows.clone()];
             Ok(match x {
                 Inputs::Dense(table) => {
-                    table.with(rows.clone(), |x| block(x, width, classes, logits, w))?
+                    table.with(rows.clone(), |x| block(x, width, truth, rows.start, w))?
                 }
                 images => {
                     let x = images.gather(&rows.clone().collect::<Vec<_>>())?;
-                    block(&x, width, classes, logits, w)
+                    block(&x, width, truth, rows.start, w)
                 }
             })
         };
@@ -94,16 +92,16 @@ pub(super) fn solve(x: &Inputs, classes: &[u32], labels: usize, c: f64) -> Resul
     })
 }
 
-/// The summed loss and gradient of some rows.
-fn block(x: &[f32], width: usize, classes: &[u32], logits: usize, w: &[f64]) -> (f64, Vec<f64>) {
+/// The summed loss and gradient of some rows, the first of which is row `start`.
+fn block(x: &[f32], width: usize, truth: &Truth<'_>, start: usize, w: &[f64]) -> (f64, Vec<f64>) {
     let mut loss = 0.0;
     let mut gradient = vec![0.0; w.len()];
-    let mut z = vec![0.0; logits];
-    for (x, class) in x.chunks_exact(width).zip(classes) {
+    let mut z = vec![0.0; truth.logits()];
+    for (x, row) in x.chunks_exact(width).zip(start..) {
         for (z, w) in z.iter_mut().zip(w.chunks_exact(width + 1)) {
             *z = w[width] + x.iter().zip(w).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
         }
-        loss += error(&mut z, *class as usize);
+        loss += truth.error(row, &mut z);
         for (z, g) in z.iter().zip(gradient.chunks_exact_mut(width + 1)) {
             g[width] += z;
             g.iter_mut().zip(x).for_each(|(g, x)| *g += z * f64::from(*x));

@@ -39,16 +39,28 @@ pub(crate) fn is_exact(model: &ModelConfig) -> bool {
     }
 }
 
-/// Solves a linear or logistic model. Least squares takes the features of `rows` in full precision:
-/// the normal equations square their condition.
+/// The training rows, before and after preparation.
+pub(crate) struct Rows<'a> {
+    pub(crate) selection: &'a Selection<'a>,
+    pub(crate) samples: &'a Samples,
+    /// What each row weighs; `None` when all weigh the same.
+    pub(crate) weights: Option<&'a [f64]>,
+}
+
+/// Solves a linear or logistic model. Least squares takes the features in full precision: the normal
+/// equations square their condition.
 pub(crate) fn solve(
     model: &ModelConfig,
     pipeline: &FittedPipeline,
-    rows: &Selection<'_>,
-    train: &Samples,
+    rows: &Rows<'_>,
     device: &Device,
     observer: &mut dyn Observer,
 ) -> Result<Fitted> {
+    let Rows {
+        selection,
+        samples: train,
+        weights: row_weights,
+    } = *rows;
     if let Inputs::Sequences(_) = train.inputs {
         return Err(Error::Config(format!(
             "the model `{}` does not read sequences: expected `conv1d`, `lstm` or `mlp`",
@@ -63,19 +75,22 @@ pub(crate) fn solve(
             let mut sums = Sums::new(width);
             match &train.inputs {
                 Inputs::Dense(_) => {
-                    let mut rest = y.as_slice();
                     let mut pass = pipeline.train_pass();
-                    for batch in rows.batches()? {
+                    let mut start = 0;
+                    for batch in selection.batches()? {
                         let batch = batch?;
-                        let (here, after) = rest.split_at(batch.num_rows());
-                        sums.add(&pass.matrix(&batch)?, here);
-                        rest = after;
+                        let end = start + batch.num_rows();
+                        let weights = row_weights.map(|all| &all[start..end]);
+                        sums.add(&pass.matrix(&batch)?, &y[start..end], weights);
+                        start = end;
                     }
                 }
                 images => {
-                    for (block, y) in blocks(train.len).zip(y.chunks(BLOCK)) {
-                        let x = images.gather(&block.collect::<Vec<_>>())?;
-                        sums.add(&x.into_iter().map(f64::from).collect::<Vec<_>>(), y);
+                    for block in blocks(train.len) {
+                        let x = images.gather(&block.clone().collect::<Vec<_>>())?;
+                        let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+                        let weights = row_weights.map(|all| &all[block.clone()]);
+                        sums.add(&x, &y[block], weights);
                     }
                 }
             }
@@ -86,7 +101,7 @@ pub(crate) fn solve(
             match &train.inputs {
                 Inputs::Tokens(_) => {
                     let mut all: Option<SparseRows> = None;
-                    for batch in rows.batches()? {
+                    for batch in selection.batches()? {
                         let next = pipeline.sparse(&batch?)?;
                         match &mut all {
                             Some(all) => all.append(next),
@@ -94,9 +109,13 @@ pub(crate) fn solve(
                         }
                     }
                     let all = all.unwrap_or_else(|| SparseRows::new(width));
-                    sparse::solve(&all, classes, labels.len(), config.c)?
+                    let truth = Truth::new(classes, labels.len(), row_weights);
+                    sparse::solve(&all, &truth, config.c)?
                 }
-                inputs => logistic::solve(inputs, classes, labels.len(), config.c)?,
+                inputs => {
+                    let truth = Truth::new(classes, labels.len(), row_weights);
+                    logistic::solve(inputs, &truth, config.c)?
+                }
             }
         }
         _ => unreachable!("`ModelConfig::init` refused a model that does not fit the task"),
@@ -116,6 +135,42 @@ pub(crate) fn solve(
         first_loss: None,
         history: json!({ "passes": weights.passes, "converged": weights.converged }),
     })
+}
+
+/// The classes of the training rows.
+pub(crate) struct Truth<'a> {
+    classes: &'a [u32],
+    labels: usize,
+    weights: Option<&'a [f64]>,
+    /// The sum of the weights.
+    total: f64,
+}
+
+impl<'a> Truth<'a> {
+    fn new(classes: &'a [u32], labels: usize, weights: Option<&'a [f64]>) -> Self {
+        let total = weights.map_or(classes.len() as f64, |weights| weights.iter().sum());
+        Self {
+            classes,
+            labels,
+            weights,
+            total,
+        }
+    }
+
+    /// The weighted loss of a row; its logits become probability minus truth, weighted.
+    fn error(&self, row: usize, z: &mut [f64]) -> f64 {
+        let loss = logistic::error(z, self.classes[row] as usize);
+        let Some(weights) = self.weights else {
+            return loss;
+        };
+        z.iter_mut().for_each(|z| *z *= weights[row]);
+        loss * weights[row]
+    }
+
+    /// Of two classes the first has no scores of its own: they are 0.
+    fn logits(&self) -> usize {
+        if self.labels == 2 { 1 } else { self.labels }
+    }
 }
 
 /// Rows per task. Fixed, so that sums have one order at any number of threads.

@@ -1,7 +1,7 @@
 use rayon::prelude::*;
 use tesla_data::samples::SparseRows;
 
-use super::{Weights, minimise};
+use super::{Truth, Weights, minimise};
 use crate::{Error, Result};
 
 /// The largest entry of the gradient of the mean loss at which the solution counts as found. Texts
@@ -17,12 +17,12 @@ const TASK: usize = 256;
 /// Minimises `c * sum(log loss) + |W|² / 2` over rows of which most numbers are zero; see
 /// [`super::logistic::solve`]. The weights of one column stand side by side, so that a number that is
 /// there costs one pass over the classes.
-pub(super) fn solve(x: &SparseRows, classes: &[u32], labels: usize, c: f64) -> Result<Weights> {
+pub(super) fn solve(x: &SparseRows, truth: &Truth<'_>, c: f64) -> Result<Weights> {
     if !(c > 0.0 && c.is_finite()) {
         let message = format!("`model.c` is {c}: expected a number above 0");
         return Err(Error::Config(message));
     }
-    let (width, logits) = (x.width, if labels == 2 { 1 } else { labels });
+    let (width, labels, logits) = (x.width, truth.labels, truth.logits());
     let size = (width + 1) * logits;
     if size.saturating_mul(22 * 8) > MEMORY {
         return Err(Error::Config(format!(
@@ -30,13 +30,13 @@ pub(super) fn solve(x: &SparseRows, classes: &[u32], labels: usize, c: f64) -> R
             MEMORY / (22 * 8 * logits) - 1
         )));
     }
-    let rows = classes.len() as f64;
+    let rows = truth.total;
     let penalty = 1.0 / (c * rows);
     let columns = Columns::of(x);
     let minimum = minimise(vec![0.0; size], TOLERANCE, LIMIT, |w, gradient| {
         let (weights, levels) = w.split_at(width * logits);
         // Probability minus truth, for each row and class, and the loss of each task.
-        let mut errors = vec![0.0; classes.len() * logits];
+        let mut errors = vec![0.0; truth.classes.len() * logits];
         let losses: Vec<f64> = errors
             .par_chunks_mut(TASK * logits)
             .enumerate()
@@ -50,7 +50,7 @@ pub(super) fn solve(x: &SparseRows, classes: &[u32], labels: usize, c: f64) -> R
                         let own = &weights[*column as usize * logits..][..logits];
                         z.iter_mut().zip(own).for_each(|(z, w)| *z += value * w);
                     }
-                    loss += super::logistic::error(z, classes[start + i] as usize);
+                    loss += truth.error(start + i, z);
                 }
                 loss
             })
@@ -162,8 +162,10 @@ mod tests {
         for labels in [2, 3] {
             let classes: Vec<u32> = (0..60).map(|i| (i * i / 7 % labels) as u32).collect();
             let inputs = Inputs::Dense(Floats::new(4, dense.clone()));
-            let expected = super::super::logistic::solve(&inputs, &classes, labels, 2.0).unwrap();
-            let found = solve(&sparse, &classes, labels, 2.0).unwrap();
+            let weights: Vec<f64> = (0..60).map(|i| f64::from(i % 4)).collect();
+            let truth = Truth::new(&classes, labels, Some(&weights));
+            let expected = super::super::logistic::solve(&inputs, &truth, 2.0).unwrap();
+            let found = solve(&sparse, &truth, 2.0).unwrap();
             let pairs = expected.weight.iter().zip(&found.weight);
             for (a, b) in pairs.chain(expected.bias.iter().zip(&found.bias)) {
                 assert!((a - b).abs() < 1e-3, "{a} {b}");

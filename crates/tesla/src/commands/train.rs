@@ -240,12 +240,27 @@ struct Recorder {
     stop: Arc<AtomicBool>,
 }
 
+impl Recorder {
+    fn line(&mut self, event: &impl serde::Serialize) {
+        let line = serde_json::to_string(event).expect("events serialise");
+        self.lines.extend_from_slice(line.as_bytes());
+        self.lines.push(b'\n');
+    }
+}
+
 impl Observer for Recorder {
     fn event(&mut self, event: Event) {
+        // The epochs before a run was interrupted belong to it, too.
+        if let Event::Resumed { history, .. } = &event {
+            for epoch in history.iter().filter_map(serde_json::Value::as_object) {
+                let mut line = serde_json::Map::new();
+                line.insert("event".into(), "epoch".into());
+                line.extend(epoch.clone());
+                self.line(&line);
+            }
+        }
         if !matches!(event, Event::Progress { .. }) {
-            let line = serde_json::to_string(&event).expect("events serialise");
-            self.lines.extend_from_slice(line.as_bytes());
-            self.lines.push(b'\n');
+            self.line(&event);
         }
         self.progress.event(event);
     }
