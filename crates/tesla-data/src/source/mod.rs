@@ -326,7 +326,7 @@ fn open_path(path: &Path, base: &Path, data: &DataConfig) -> Result<Box<dyn Sour
     let start = input.start(512)?;
     let name = input.inner_name();
     if start.starts_with(b"SQLite format 3\0") {
-        return match input.path() {
+        return match input.path().filter(|_| input.is_plain()) {
             Some(path) => database::open_sqlite(path, data),
             None => Err(Error::source(
                 input.name(),
@@ -469,6 +469,9 @@ mod tests {
             assert!(message(name, b"").contains("is empty: its name promises"), "{name}");
         }
         assert!(message("b.parquet", b"a,b\n1,2\n").contains("does not begin as a Parquet file"));
+        let database = [b"SQLite format 3\0".as_slice(), &[0; 100]].concat();
+        let packed = zstd::encode_all(database.as_slice(), 1).unwrap();
+        assert!(message("a.db.zst", &packed).contains("from a file of its own only"));
         for name in ["a.csv", "a.json", "a"] {
             assert!(message(name, b"").contains("is empty: expected"), "{name}");
         }
@@ -487,7 +490,7 @@ mod tests {
     #[test]
     fn an_unknown_scheme_is_named_and_nothing_else() {
         let data = DataConfig::default();
-        let error = open_data("mysql://me@host/db?password=hunter2", Path::new(""), &data);
+        let error = open_data("mysql://me@host/db?name=hunter2", Path::new(""), &data);
         let error = error.err().unwrap().to_string();
         assert!(error.starts_with("`mysql://` is nothing TESLA reads"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
