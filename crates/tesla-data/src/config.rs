@@ -137,13 +137,10 @@ impl DataConfig {
         let mut data = self.clone();
         data.source = data.source.map(public_name);
         data.password_file = None;
-        for path in [
-            &mut data.test,
-            &mut data.valid,
-            &mut data.split.test_rows,
-            &mut data.split.file,
-            &mut data.images.root,
-        ] {
+        data.images.root = None;
+        for path in
+            [&mut data.test, &mut data.valid, &mut data.split.test_rows, &mut data.split.file]
+        {
             *path = path.as_deref().map(public_name);
         }
         if let Some(life) = data.sequence.as_mut().and_then(|s| s.remaining_life.as_mut()) {
@@ -355,14 +352,16 @@ impl CsvConfig {
     }
 }
 
-/// `[data.images]`: a table with a column of paths to images.
+/// `[data.images]`: a table with a column of paths to images. A table of one or two columns whose
+/// first row names an image that is there needs no `column`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImagesConfig {
     /// The column that holds the paths.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// The folder that the paths start at and do not leave. Default: the table's own.
+    /// The folder that the paths start at and do not leave. Default: the table's own. It does not
+    /// travel with the model: `tesla predict` and `tesla evaluate` take it as `--images`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root: Option<String>,
 }

@@ -140,9 +140,15 @@ impl Frame {
             raw: Some(Arc::new(self.clone())),
         };
         loses.retain(|row, _| !first.contains_key(row));
+        // A target that was no number became missing when the rows were read; what it was says more.
+        let was = |bad: BadRow| {
+            let at = self.nulled.binary_search_by_key(&bad.number, |b| b.number).ok();
+            let was = at.map(|at| &self.nulled[at]).filter(|was| was.column == bad.column);
+            was.cloned().unwrap_or(bad)
+        };
         for (list, breaches) in [(&mut settled.bad, first), (&mut settled.nulled, loses)] {
             if !breaches.is_empty() {
-                list.extend(self.bad_rows(breaches));
+                list.extend(self.bad_rows(breaches).into_iter().map(was));
                 list.sort_by_key(|bad| bad.number);
                 list.dedup_by_key(|bad| bad.number);
             }
@@ -517,6 +523,8 @@ mod tests {
         assert_eq!((frame.row_of(1), frame.row_of(3)), (None, None));
         let lines: Vec<_> = frame.bad().iter().map(|b| b.place.line).collect();
         assert_eq!(lines, [Some(3), Some(5)]);
+        // Where the row as a whole is at fault, it is shown as it stands.
+        assert_eq!(frame.bad()[0].value.as_deref(), Some("1"));
     }
 
     #[test]
@@ -540,6 +548,61 @@ mod tests {
         assert_eq!((nulled.place.line, nulled.value.as_deref()), (Some(202), Some("oops")));
         let rows = lenient.to_batch().unwrap();
         assert!(rows.column(0).is_null(200) && rows.column(0).null_count() == 1);
+    }
+
+    #[test]
+    fn no_row_is_kept_without_a_target() {
+        let mut text = String::from("x,y\n");
+        (0..200).for_each(|i| text.push_str(&format!("{i},{i}.5\n")));
+        text.push_str("oops,1\n7,much\n8,\n");
+        let input = Input::from_bytes("t.csv", text.as_bytes());
+        let source = CsvSource::open(input, CsvConfig::default()).unwrap();
+        let schema = source.schema().unwrap();
+        let frame = Frame::read(Arc::new(source), &schema, MEMORY, OnBad::Null).unwrap();
+        let data = DataConfig {
+            target: Some("y".into()),
+            ..Default::default()
+        };
+        let contract = Contract::infer(&frame, &data, &Default::default()).unwrap();
+        let policy = BadPolicy {
+            on_bad: OnBad::Null,
+            ..Default::default()
+        };
+        let settled = frame.settle(&contract, &policy).unwrap();
+        assert_eq!((settled.len(), settled.column("y").unwrap().null_count()), (201, 0));
+        let [nulled] = settled.nulled() else {
+            panic!("{:?}", settled.nulled())
+        };
+        assert_eq!((nulled.place.line, nulled.column.as_deref()), (Some(202), Some("x")));
+        let [much, none] = settled.bad() else {
+            panic!("{:?}", settled.bad())
+        };
+        assert_eq!((much.place.line, much.value.as_deref()), (Some(203), Some("much")));
+        assert!(much.reason.contains("is not a number"), "{}", much.reason);
+        assert!(none.reason.contains("the target is missing"), "{}", none.reason);
+    }
+
+    #[test]
+    fn a_late_missing_marker_is_no_category() {
+        let mut text = String::from("c,y\n");
+        (0..3000).for_each(|i| text.push_str(&format!("{},{}\n", ["a", "b"][i % 2], i % 2)));
+        text.push_str("NA,0\n ? ,1\n,1\n");
+        for memory in [0, MEMORY] {
+            let input = Input::from_bytes("t.csv", text.as_bytes());
+            let source = CsvSource::open(input, CsvConfig::default())
+                .unwrap()
+                .with_memory(memory);
+            let frame = Frame::read_all(Box::new(source)).unwrap();
+            let data = DataConfig {
+                target: Some("y".into()),
+                ..Default::default()
+            };
+            let contract = Contract::infer(&frame, &data, &Default::default()).unwrap();
+            let rule = contract.features().next().unwrap();
+            assert_eq!(rule.categories, ["a", "b"]);
+            let settled = frame.settle(&contract, &BadPolicy::default()).unwrap();
+            assert_eq!((settled.len(), settled.column("c").unwrap().null_count()), (3003, 3));
+        }
     }
 
     #[test]

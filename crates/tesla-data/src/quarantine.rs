@@ -38,7 +38,8 @@ pub enum OnBad {
     Fail,
     /// A feature's value that is no number where numbers are expected, or that breaks the contract
     /// otherwise, becomes missing, and its row is listed in the run's `nulled.jsonl`. A row that
-    /// cannot be read at all, or whose target is at fault, is set apart.
+    /// cannot be read at all, or whose target is missing or at fault, is set apart: no row is kept
+    /// without a target.
     Null,
 }
 
@@ -199,7 +200,8 @@ pub struct BadRow {
     /// The column at fault, where it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// The value at fault, cut to [`BadRow::SHOWN`] characters.
+    /// The value at fault, cut to [`BadRow::SHOWN`] characters; where it is no one column, the row as
+    /// it stands in the source, cut to [`BadRow::SHOWN_ROW`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// What is wrong and what would be valid.
@@ -209,6 +211,9 @@ pub struct BadRow {
 impl BadRow {
     /// Characters of a value that are kept.
     pub const SHOWN: usize = 200;
+
+    /// Characters of a row that are kept.
+    pub const SHOWN_ROW: usize = 1000;
 
     /// The row `number` at `place`, which repeats the one at `first`.
     pub(crate) fn repeat(number: usize, place: Place, first: &Place) -> Self {

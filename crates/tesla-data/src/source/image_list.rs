@@ -68,6 +68,9 @@ impl ImageList {
 
     fn image(&self, path: Option<&str>) -> Result<Vec<u8>, String> {
         let path = self.resolve(path.ok_or("the path is missing")?)?;
+        if !path.exists() {
+            return Err("there is no such file where the paths start, the table's own folder unless `root` in `[data.images]` (at prediction: `--images`) says another".into());
+        }
         let bytes = read_file(&path, &self.real_root)?;
         check(&bytes).map(|()| bytes)
     }
@@ -77,7 +80,7 @@ impl ImageList {
         let leaves = relative.components().any(|part| part == Component::ParentDir)
             || !self.root.join(relative).starts_with(&self.root);
         match leaves {
-            true => Err("the path leaves the folder: say `root` in `[data.images]`".into()),
+            true => Err("the path leaves the folder: say `root` in `[data.images]` (at prediction: `--images`)".into()),
             false => Ok(self.root.join(relative)),
         }
     }
@@ -208,8 +211,11 @@ impl<'a, T: Iterator + Send + 'a> Boxed<'a> for T {}
 
 /// Opens a text file as a list of images and labels, if it is one: a table of one or two columns
 /// whose first row names an image that is there, or lines of a path, a blank and a label.
-pub(super) fn detect(input: &Input, data: &DataConfig) -> Result<Option<ImageList>> {
-    let Some(root) = input.path().and_then(Path::parent) else {
+/// `[data.images] root` is relative to `base`; without it, paths start beside the list.
+pub(super) fn detect(input: &Input, base: &Path, data: &DataConfig) -> Result<Option<ImageList>> {
+    let said = data.images.root.as_ref().map(|root| base.join(root));
+    let beside = input.path().and_then(Path::parent);
+    let Some(root) = said.as_deref().or(beside) else {
         return Ok(None);
     };
     let root = match root.as_os_str().is_empty() {
@@ -330,7 +336,7 @@ mod tests {
         let (labels, bad) = read("list.csv", list, &data);
         assert_eq!(labels, ["x", "y"]);
         let expected = [
-            "`list.csv` line 3, column `file`: the file cannot be read",
+            "`list.csv` line 3, column `file`: there is no such file where the paths start",
             "`list.csv` line 4: 2 fields",
             "`list.csv` line 5, column `file`: the path leaves the folder",
             "`list.csv` line 6, column `file`: the path leaves the folder",
@@ -341,6 +347,34 @@ mod tests {
         for (bad, expected) in std::iter::zip(bad, expected) {
             assert!(bad.starts_with(expected), "{bad}");
         }
+    }
+
+    #[test]
+    fn paths_start_where_root_says() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("far/img")).unwrap();
+        std::fs::create_dir(folder.path().join("lists")).unwrap();
+        std::fs::write(folder.path().join("far/img/a.png"), png()).unwrap();
+        let list = "path,label\nimg/a.png,x\n";
+        std::fs::write(folder.path().join("lists/two.csv"), list).unwrap();
+        std::fs::write(folder.path().join("lists/three.csv"), "path,label,n\nimg/a.png,x,1\n")
+            .unwrap();
+        let mut data = DataConfig::default();
+        data.images.root = Some("far".into());
+        let images = |file: &str, data: &DataConfig| -> Result<usize> {
+            let source = open_data(file, folder.path(), data)?;
+            let schema = source.schema()?;
+            assert!(schema.column_with_name(IMAGE).is_some(), "{file}");
+            let rows = source.scan(&schema)?.map(|s| s.unwrap().rows.num_rows());
+            Ok(rows.sum())
+        };
+        assert_eq!(images("lists/two.csv", &data).unwrap(), 1);
+        let error = images("lists/three.csv", &data).unwrap_err().to_string();
+        assert!(error.contains("say `column` there too"), "{error}");
+        data.images.column = Some("path".into());
+        assert_eq!(images("lists/three.csv", &data).unwrap(), 1);
+        data.images.root = None;
+        assert_eq!(images("lists/three.csv", &data).unwrap(), 0);
     }
 
     #[test]

@@ -166,6 +166,13 @@ impl Input {
         self.start(64)
     }
 
+    /// Whether the bytes are as stored: neither packed nor in an archive.
+    pub(crate) fn is_plain(&self) -> bool {
+        let mut start = Vec::new();
+        let read = self.stored().and_then(|stored| stored.take(8).read_to_end(&mut start));
+        self.entry.is_none() && read.is_ok() && Packing::of(&start).is_none()
+    }
+
     /// The first `most` bytes, or all when there are fewer; packing undone.
     pub(crate) fn start(&self, most: u64) -> Result<Vec<u8>> {
         let mut start = Vec::new();

@@ -242,7 +242,14 @@ pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn
     let url = secret::expand_url(source, &secret::environment)?;
     let rows = open_rows(source, &url, base, data)?;
     let Some(column) = &data.images.column else {
-        return Ok(rows);
+        return match &data.images.root {
+            // A list that was recognised starts there already.
+            Some(_) if !has_images(&*rows)? => Err(Error::source(
+                rows.name(),
+                "is a table without images, but `root` in `[data.images]` says where they are: say `column` there too, the column that holds their paths",
+            )),
+            _ => Ok(rows),
+        };
     };
     let beside = Path::new(&url).parent().filter(|_| !url.contains(':'));
     let root = match (&data.images.root, beside) {
@@ -251,6 +258,14 @@ pub fn open_data(source: &str, base: &Path, data: &DataConfig) -> Result<Box<dyn
         (None, None) => base.to_path_buf(),
     };
     Ok(Box::new(ImageList::new(rows, column, &root)?))
+}
+
+fn has_images(rows: &dyn Source) -> Result<bool> {
+    let schema = rows.raw_schema()?;
+    Ok(schema
+        .fields()
+        .iter()
+        .any(|field| field.metadata().contains_key(IMAGE_KEY)))
 }
 
 /// `data.json#train` as the file and the settings that lead to `train` inside it.
@@ -280,8 +295,8 @@ fn open_rows(source: &str, url: &str, base: &Path, data: &DataConfig) -> Result<
         Some((scheme, rest)) if rest.starts_with("//") => Err(Error::Config(format!(
             "`{scheme}://` is nothing TESLA reads: expected a path, or a URL that starts with `sqlite:`, `postgres://`, `http://` or `https://`"
         ))),
-        _ if source == "-" => open_path(Path::new(source), data),
-        _ => open_path(&base.join(url), data),
+        _ if source == "-" => open_path(Path::new(source), base, data),
+        _ => open_path(&base.join(url), base, data),
     }
 }
 
@@ -300,7 +315,7 @@ fn missing_feature<T>(what: &str, feature: &str, _unused: T) -> Error {
     ))
 }
 
-fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
+fn open_path(path: &Path, base: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
     if path.is_dir() {
         return Ok(match (ImageFolder::open(path), TextFolder::open(path)) {
             (Err(_), Ok(texts)) => Box::new(texts),
@@ -308,10 +323,30 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
         });
     }
     let input = Input::open(path)?;
-    let start = input.peek()?;
+    let start = input.start(512)?;
     let name = input.inner_name();
     if start.starts_with(b"SQLite format 3\0") {
-        return database::open_sqlite(path, data);
+        return match input.path().filter(|_| input.is_plain()) {
+            Some(path) => database::open_sqlite(path, data),
+            None => Err(Error::source(
+                input.name(),
+                "holds an SQLite database, which is read from a file of its own only: unpack or save it first and name that file",
+            )),
+        };
+    }
+    if path == Path::new("-") && (data.table.is_some() || data.query.is_some()) {
+        return Err(Error::Config("`source = \"-\"` is standard input, but `table` and `query` in `[data]` read a database: name the database as `sqlite:FILE` or `postgres://…`, or leave them out".into()));
+    }
+    if let Some((packing, tool)) = unpack::unknown(&name, &start) {
+        return Err(Error::source(
+            input.name(),
+            format!(
+                "is packed by {packing}, which is not undone here: unpack it with `{tool}`, or pack it by gzip, zstd, bzip2, xz or zip"
+            ),
+        ));
+    }
+    if let Some(expected) = mismatch(&name, &start).filter(|_| data.format.is_none()) {
+        return Err(Error::source(input.name(), expected));
     }
     let source: Box<dyn Source> = match data.format.or_else(|| format_of(&name, &start)) {
         Some(Format::Parquet) => Box::new(ParquetSource::open(input, &data.drop)?),
@@ -320,7 +355,7 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
         Some(Format::Numpy) => Box::new(open_numpy(input)?),
         Some(Format::Pickle) => Box::new(open_pickle(input)?),
         Some(Format::Json) => Box::new(JsonSource::open(input, data.json.clone())?),
-        None if data.images.column.is_none() => match image_list::detect(&input, data)? {
+        None if data.images.column.is_none() => match image_list::detect(&input, base, data)? {
             Some(list) => Box::new(list),
             None => {
                 Box::new(CsvSource::open(input, data.csv.clone())?.with_memory(data.memory_bytes()))
@@ -331,6 +366,29 @@ fn open_path(path: &Path, data: &DataConfig) -> Result<Box<dyn Source>> {
         }
     };
     Ok(source)
+}
+
+/// What is wrong with a file whose name promises what its first bytes are not.
+fn mismatch(name: &str, start: &[u8]) -> Option<String> {
+    let (_, kind) = [
+        (".parquet", "a Parquet file"),
+        (".feather", "a Feather file"),
+        (".arrow", "an Arrow file"),
+        (".npy", "an array of NumPy"),
+        (".npz", "a file of NumPy"),
+        (".pkl", "a pickle"),
+        (".pickle", "a pickle"),
+    ]
+    .into_iter()
+    .find(|(end, _)| name.ends_with(end))?;
+    let fits = !matches!(format_of(name, start), None | Some(Format::Json));
+    match (start.is_empty(), fits) {
+        (true, _) => Some(format!("is empty: its name promises {kind}; write or copy it again")),
+        (false, false) => Some(format!(
+            "does not begin as {kind}, which its name promises: say `format` in `[data]` if it is something else, or write it again"
+        )),
+        (false, true) => None,
+    }
 }
 
 /// What a file's name and first bytes show; CSV files look like nothing in particular.
@@ -392,9 +450,47 @@ mod tests {
     }
 
     #[test]
+    fn files_that_are_not_what_they_seem() {
+        let folder = tempfile::tempdir().unwrap();
+        let message = |name: &str, bytes: &[u8]| {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+            let error = open_data(name, folder.path(), &DataConfig::default()).err().unwrap();
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("`{name}` ")), "{error}");
+            error
+        };
+        let brotli = message("a.csv.br", b"\x0b\x05\x80a,b\n1,2\n\x03");
+        assert!(brotli.contains("packed by brotli") && brotli.contains("`brotli -d`"), "{brotli}");
+        assert!(message("a.csv.lz4", b"\x04\x22\x4d\x18x").contains("packed by lz4"));
+        let mut tar = vec![0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        assert!(message("a.tar", &tar).contains("`tar -xf`"));
+        for name in ["a.parquet", "a.npy", "a.npz", "a.pkl", "a.feather"] {
+            assert!(message(name, b"").contains("is empty: its name promises"), "{name}");
+        }
+        assert!(message("b.parquet", b"a,b\n1,2\n").contains("does not begin as a Parquet file"));
+        let database = [b"SQLite format 3\0".as_slice(), &[0; 100]].concat();
+        let packed = zstd::encode_all(database.as_slice(), 1).unwrap();
+        assert!(message("a.db.zst", &packed).contains("from a file of its own only"));
+        for name in ["a.csv", "a.json", "a"] {
+            assert!(message(name, b"").contains("is empty: expected"), "{name}");
+        }
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        for name in ["X.npy", "y.npy"] {
+            let options = zip::write::SimpleFileOptions::default();
+            zip.start_file(name, options).unwrap();
+        }
+        std::fs::write(folder.path().join("p.npz"), zip.finish().unwrap().into_inner()).unwrap();
+        let error = open_data("p.npz/z.npy", folder.path(), &DataConfig::default())
+            .err()
+            .unwrap();
+        assert!(error.to_string().ends_with("it has `X.npy`, `y.npy`"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_scheme_is_named_and_nothing_else() {
         let data = DataConfig::default();
-        let error = open_data("mysql://me@host/db?password=hunter2", Path::new(""), &data);
+        let error = open_data("mysql://me@host/db?name=hunter2", Path::new(""), &data);
         let error = error.err().unwrap().to_string();
         assert!(error.starts_with("`mysql://` is nothing TESLA reads"), "{error}");
         assert!(!error.contains("hunter2"), "{error}");

@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{BufRead, BufReader, Error as IoError};
+use std::io::{BufRead, BufReader, Error as IoError, Read, Seek, SeekFrom};
 
 use ::parquet::arrow::ProjectionMask;
 use ::parquet::arrow::arrow_reader::{
@@ -35,6 +35,10 @@ impl ParquetSource {
     pub fn open(input: Input, drop: &[String]) -> Result<Self> {
         let file = Spool::of(&input, b"PAR1")?;
         let pages = Pages::open(&file)?;
+        if !pages.is_whole().map_err(|e| input.error(e))? {
+            let reason = "is a Parquet file that is cut off: its footer, which stands at the end, is missing; copy or write it again";
+            return Err(Error::source(input.name(), reason));
+        }
         let footer = guard(|| ArrowReaderMetadata::load(&pages, ArrowReaderOptions::new()))
             .map_err(|reason| damaged(input.name(), &reason))?;
         let columns = Columns::new(input.name(), footer.schema().clone(), drop)?;
@@ -124,6 +128,20 @@ impl Pages {
         let file = spool.open()?;
         let len = file.metadata().map_err(|e| Error::io(spool.path(), e))?.len();
         Ok(Self { file, len })
+    }
+
+    /// Whether the file ends as it must; what is encrypted ends otherwise.
+    fn is_whole(&self) -> std::io::Result<bool> {
+        // The word at either end, and the footer's length.
+        const SHORTEST: u64 = 12;
+        if self.len < SHORTEST {
+            return Ok(false);
+        }
+        let mut end = [0; 4];
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.len - 4))?;
+        file.read_exact(&mut end)?;
+        Ok(end == *b"PAR1" || end == *b"PARE")
     }
 }
 
@@ -300,7 +318,8 @@ mod tests {
             }
         }
         for len in 0..whole.len() {
-            assert!(open(whole[..len].to_vec(), &drop).is_err());
+            let error = open(whole[..len].to_vec(), &drop).err().unwrap().to_string();
+            assert!(error.contains("is cut off"), "{len}: {error}");
         }
     }
 }

@@ -35,11 +35,17 @@ pub(super) fn expand(text: &str, env: Env<'_>, encode: &dyn Fn(&str) -> String) 
 /// password may hold any character.
 ///
 /// # Errors
-/// When the URL itself spells out a password: it would be written into `tesla.toml` and the model.
+/// When the URL itself spells out a password, a key or a token: it would be written into the run's
+/// `tesla.toml` and the model.
 pub(super) fn expand_url(url: &str, env: Env<'_>) -> Result<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return expand(url, env, &|value| value.trim().to_string());
     };
+    if let Some(name) = literal_parameter(rest) {
+        return Err(Error::Config(format!(
+            "the URL of `source` spells out a secret as `{name}`, which would be stored with the model: write `{name}=${{NAME}}` there and set that environment variable"
+        )));
+    }
     let mut end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     if scheme.starts_with("postgres") {
         // PostgreSQL's clients let a password hold any of them.
@@ -56,6 +62,42 @@ pub(super) fn expand_url(url: &str, env: Env<'_>) -> Result<String> {
     }
     let user = expand(user, env, &percent_encode)?;
     Ok(format!("{scheme}://{user}{}", expand(host, env, &plain)?))
+}
+
+/// The first parameter of a URL whose name says that its value is a secret, and which has one.
+fn literal_parameter(url: &str) -> Option<&str> {
+    let (_, query) = url.split_once(['?', '#'])?;
+    let parameters = query
+        .split(['&', ';', '?', '#'])
+        .filter_map(|part| part.split_once('='));
+    let mut secret = parameters.filter(|(name, value)| is_secret(name) && is_literal(value));
+    secret.next().map(|(name, _)| name)
+}
+
+/// Whether the name of a parameter says that its value must not be written down.
+fn is_secret(name: &str) -> bool {
+    const WORDS: [&str; 7] = ["auth", "jwt", "key", "pass", "pwd", "sas", "sig"];
+    const PARTS: [&str; 10] = [
+        "accesskey",
+        "apikey",
+        "authkey",
+        "bearer",
+        "credential",
+        "password",
+        "passwd",
+        "secret",
+        "signature",
+        "token",
+    ];
+    // `%5F` and its like hide nothing from a server.
+    let name = name
+        .replace("%5F", "_")
+        .replace("%5f", "_")
+        .replace("%2D", "-")
+        .replace("%2d", "-");
+    let name = name.to_lowercase();
+    let mut words = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| WORDS.contains(&word)) || PARTS.iter().any(|part| name.contains(part))
 }
 
 /// Whether a secret stands there itself, and not the name of a variable.
@@ -106,6 +148,26 @@ mod tests {
     fn a_spelt_out_password_and_an_unknown_variable_are_refused() {
         let error = expand_url("postgres://u:hunter2@h/db", &env).unwrap_err().to_string();
         assert!(error.contains("spells out a password") && !error.contains("hunter2"), "{error}");
+        for url in [
+            "https://h/rows.csv?api_key=hunter2",
+            "https://h/rows?page=2&token=hunter2#x",
+            "https://h/rows#access_token=hunter2",
+            "https://h/rows?X-Amz-Signature=hunter2",
+            "https://h/rows?x=1;Subscription-Key=hunter2",
+            "https://h/rows?api%5Fkey=hunter2",
+            "postgres://h/db?sslmode=require&password=hunter2",
+        ] {
+            let error = expand_url(url, &env).unwrap_err().to_string();
+            assert!(error.contains("spells out a secret as"), "{error}");
+            assert!(error.contains("=${NAME}` there") && !error.contains("hunter2"), "{error}");
+        }
+        for url in [
+            "https://h/rows?keyword=a&monkey=b&passengers=2&sort_by=author&token=",
+            "https://h/rows?api_key=${PW}",
+            "postgres://h/db?sslmode=require",
+        ] {
+            assert!(expand_url(url, &env).is_ok(), "{url}");
+        }
         let error = expand_url("http://${HOST}/", &env).unwrap_err().to_string();
         assert!(error.contains("`HOST` is not set"), "{error}");
     }

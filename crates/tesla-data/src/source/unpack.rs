@@ -36,6 +36,29 @@ impl Packing {
     }
 }
 
+/// What is packed in a way that is not undone here: its name, and what undoes it.
+pub(super) fn unknown(name: &str, start: &[u8]) -> Option<(&'static str, &'static str)> {
+    const MAGIC: [(&[u8], &str, &str); 8] = [
+        (b"\x04\x22\x4d\x18", "lz4", "unlz4"),
+        (b"\x1f\x9d", "compress", "uncompress"),
+        (b"7z\xbc\xaf\x27\x1c", "7-Zip", "7z x"),
+        (b"Rar!\x1a\x07", "RAR", "unrar x"),
+        (b"LZIP", "lzip", "lzip -d"),
+        (b"\x89LZO", "lzop", "lzop -d"),
+        (b"\xff\x06\0\0sNaPpY", "snappy", "snzip -d"),
+        (b"]\0\0", "lzma", "unlzma"),
+    ];
+    let magic = MAGIC.iter().find(|(magic, ..)| start.starts_with(magic));
+    let is_tar = start.get(257..262) == Some(b"ustar");
+    match magic {
+        Some((_, packing, tool)) => Some((packing, tool)),
+        None if is_tar => Some(("tar", "tar -xf")),
+        // Brotli begins with nothing of its own.
+        None if name.ends_with(".br") => Some(("brotli", "brotli -d")),
+        None => None,
+    }
+}
+
 /// A reader of what was packed.
 pub(super) fn undo(packing: Packing, packed: Box<dyn BufRead + Send>) -> Box<dyn Read + Send> {
     // A dictionary of at most 256 MiB: `xz -9` needs 64.

@@ -192,6 +192,47 @@ whole: Int64 3||1",
 }
 
 #[test]
+fn texts_that_pandas_keeps_in_arrays_of_pyarrow() {
+    check(
+        "arrow-texts",
+        &[0, 2, 4, 5],
+        "\
+key: Utf8 a|b|c|d
+text: Utf8 ab|||é☃
+n: Int64 1|2|3|4
+string: Utf8 ab|||é☃
+none: Utf8 |||
+level: Utf8 low|high||low
+full: Utf8 w|x|y|z",
+    );
+    check(
+        "arrow-sliced",
+        &[2, 5],
+        "\
+text: Utf8 |
+full: Utf8 x|y",
+    );
+    check("arrow-empty", &[4], "text: Utf8 ");
+    check(
+        "arrow-chunks",
+        &[4],
+        "\
+text: Utf8 ab|||é☃
+n: Int64 1|2|3|4",
+    );
+    check(
+        "arrow-numbers",
+        &[2, 4],
+        "! calls for `pandas.arrays.ArrowExtensionArray`: of the arrays of pyarrow only columns",
+    );
+    check("arrow-array", &[4], "! holds values that are not columns of one length (`a`");
+    // An empty text is not a missing one.
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pickle/fixtures");
+    let rows = load(&path.join("arrow-texts.p5.pkl")).unwrap();
+    assert_eq!(rows["text"].null_count(), 1);
+}
+
+#[test]
 fn values_of_python() {
     check(
         "pandas3-bunch",

@@ -242,6 +242,55 @@ fn arrays_cannot_lie() {
 }
 
 #[test]
+fn texts_of_arrow_cannot_lie() {
+    let series = |length: &str, offset: &str, validity: &[u8], offsets: &[u8], texts: &[u8]| {
+        let text = |bytes: &[u8]| {
+            let length = (bytes.len() as u32).to_le_bytes();
+            [b"cpyarrow.lib\npy_buffer\n(B", &length[..], bytes, b"tR"].concat()
+        };
+        let array = format!("{length}I0\n{offset}");
+        [
+            b"cpandas.core.indexes.base\n_new_Index\n(cpandas\nIndex\n}S'data'\ncpandas.arrays\nArrowStringArray\n)R}S'_pa_array'\ncpyarrow.lib\n_restore_array\n((cpyarrow.lib\ntype_for_alias\n(S'string'\ntR",
+            array.as_bytes(),
+            b"(",
+            &text(validity),
+            &text(offsets),
+            &text(texts),
+            b"l(lNttRsbstR.",
+        ]
+        .concat()
+    };
+    let offsets =
+        |numbers: &[i32]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<_>>();
+    let three = offsets(&[0, 1, 1, 3]);
+    assert_eq!(refused("pickle", &series("I3\n", "I0\n", &[7], &three, b"abc")), None);
+    assert_eq!(refused("pickle", &series("I2\n", "I1\n", &[7], &three, b"abc")), None);
+    let damaged = "is damaged: a column of texts";
+    for (length, offset) in [
+        ("I4\n", "I0\n"),
+        ("I3\n", "I1\n"),
+        ("I-1\n", "I0\n"),
+        ("I1\n", "I-1\n"),
+        ("L9223372036854775807L\n", "L9223372036854775807L\n"),
+        ("L9223372036854775807L\n", "I0\n"),
+        ("I1\n", "L9223372036854775807L\n"),
+    ] {
+        check(&series(length, offset, &[0xff; 9], &three, b"abc"), damaged);
+    }
+    // Too few bits, and offsets that end late, fall, are negative, or cut a character.
+    check(&series("I3\n", "I0\n", &[], &three, b"abc"), damaged);
+    for numbers in [[0, 1, 1, 4], [0, 2, 1, 3], [-1, 1, 1, 3], [0, 1, 2, i32::MIN]] {
+        check(&series("I3\n", "I0\n", &[7], &offsets(&numbers), b"abc"), damaged);
+    }
+    check(&series("I3\n", "I0\n", &[7], &three, "éab".as_bytes()), damaged);
+    // Rows that are all the same megabyte.
+    let same: Vec<i32> = (0..100_000).map(|i| if i % 2 == 0 { 0 } else { 1 << 20 }).collect();
+    let validity = vec![0x55; 12_500];
+    let bytes = series("I99999\n", "I0\n", &validity, &offsets(&same), &vec![b'a'; 1 << 20]);
+    check(&bytes, "repeats its values so often");
+}
+
+#[test]
 fn npy_headers_cannot_lie() {
     let npy = |header: &str, data: &[u8]| {
         let length = (header.len() as u16).to_le_bytes();
@@ -301,7 +350,7 @@ fn a_file_cut_anywhere_is_refused() {
 }
 
 /// Opcodes and arguments that go together often enough to get somewhere.
-const WORDS: [&[u8]; 60] = [
+const WORDS: [&[u8]; 64] = [
     b"(",
     b".",
     b"0",
@@ -362,6 +411,10 @@ const WORDS: [&[u8]; 60] = [
     b"cpandas._libs.internals\n_unpickle_block\n",
     b"cpandas.core.indexes.base\n_new_Index\n",
     b"cdatetime\ndatetime\n",
+    b"cpandas\nArrowStringArray\n",
+    b"cpyarrow.lib\n_restore_array\n",
+    b"cpyarrow.lib\ntype_for_alias\n",
+    b"cpyarrow.lib\npy_buffer\n",
 ];
 
 proptest! {

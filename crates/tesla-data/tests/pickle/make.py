@@ -2,6 +2,7 @@
 
     python -m venv v1 && v1/bin/pip install 'numpy<2' pandas==1.5.3 scikit-learn && v1/bin/python make.py pandas1
     python -m venv v3 && v3/bin/pip install numpy==2.4.6 pandas==3.1.1 && v3/bin/python make.py pandas3
+    v3/bin/pip install pyarrow==26.0.1 && v3/bin/python make.py arrow
 """
 
 import collections
@@ -27,6 +28,45 @@ def dump(name, value, protocols=(0, 2, 4, 5)):
         path.write_bytes(pickle.dumps(value, protocol))
 
 
+class OldArrowPickler(pickle.Pickler):
+    """Writes columns of texts in chunks, as pandas did before 2.1."""
+
+    def reducer_override(self, value):
+        if type(value).__name__ != "ArrowStringArray":
+            return NotImplemented
+        texts = value._pa_array.cast(pa.string())
+        state = {"_dtype": value.dtype, "_data": pa.chunked_array([texts[:2], texts[2:].combine_chunks()])}
+        return copyreg.__newobj__, (type(value),), state
+
+
+def arrow():
+    values = ["ab", None, "", "é☃"]
+    texts = pd.DataFrame(
+        {
+            "text": pd.array(values, dtype="str"),
+            "n": [1, 2, 3, 4],
+            "string": pd.array(values, dtype="string[pyarrow]"),
+            "none": pd.array([None] * 4, dtype="str"),
+            "level": pd.Categorical(["low", "high", None, "low"], categories=["low", "high"]),
+            "full": pd.array(["w", "x", "y", "z"], dtype="str"),
+        },
+        index=pd.Index(["a", "b", "c", "d"], name="key"),
+    )
+    dump("texts", texts)
+    dump("sliced", texts[["text", "full"]].iloc[1:3].reset_index(drop=True), (2, 5))
+    dump("empty", texts[["text"]].iloc[:0].reset_index(drop=True), (4,))
+    dump("numbers", pd.Series([1, None], dtype="int64[pyarrow]"), (2, 4))
+    dump("array", {"a": pa.array([1, 2])}, (4,))
+    with open(FOLDER / "arrow-chunks.p4.pkl", "wb") as file:
+        OldArrowPickler(file, 4).dump(texts[["text", "n"]].reset_index(drop=True))
+
+
+if WRITER == "arrow":
+    import pyarrow as pa
+
+    arrow()
+    sys.exit()
+
 kinds = pd.DataFrame(
     {
         "whole": pd.array([1, None, 3], dtype="Int64"),
@@ -45,7 +85,7 @@ kinds = pd.DataFrame(
         7: [1, 2, 3],
     },
 )
-# No pyarrow here: its arrays are pickled as C++ objects, which are refused.
+# No pyarrow here: with it, texts are arrays of its own, see `arrow`.
 dump("kinds", kinds)
 dump("named_index", pd.DataFrame({"v": [1, 2]}, index=pd.Index(["a", "b"], name="key")))
 dump("date_index", pd.DataFrame({"v": [1, 2]}, index=pd.date_range("2020-01-01", periods=2)), (4,))

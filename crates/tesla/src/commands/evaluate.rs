@@ -15,6 +15,9 @@ pub(crate) struct Args {
     model: PathBuf,
     /// Rows that carry the target.
     data: String,
+    /// The folder that the paths in a table of images start at. Default: the table's own.
+    #[arg(long, value_name = "FOLDER")]
+    images: Option<PathBuf>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -25,7 +28,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let (source, policy) = open_rows(&args.data, &bundle)?;
+    let (source, policy) = open_rows(&args.data, args.images.as_deref(), &bundle)?;
     if source.fingerprint()? == bundle.provenance.data_sha256 {
         eprintln!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"

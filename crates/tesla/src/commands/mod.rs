@@ -27,11 +27,16 @@ fn open_device(choice: DeviceChoice) -> Result<Device> {
 }
 
 /// Opens rows for a model, read as those it was trained on, and what its run did with bad rows.
-fn open_rows(data: &str, bundle: &Bundle) -> Result<(Box<dyn Source>, BadPolicy)> {
+/// Paths to images in a table start at `images`, or beside the table.
+fn open_rows(
+    data: &str,
+    images: Option<&Path>,
+    bundle: &Bundle,
+) -> Result<(Box<dyn Source>, BadPolicy)> {
     let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
     let mut config = config.unwrap_or_default().data;
     // Where pictures lie beside new rows is not where they lay beside the old ones.
-    config.images.root = None;
+    config.images.root = images.map(|folder| folder.display().to_string());
     if !source::is_url(data) {
         (config.table, config.query) = (None, None);
     }

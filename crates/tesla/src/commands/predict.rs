@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// the input is JSON and the output has no name; CSV otherwise.
     #[arg(long, short, default_value = "-")]
     output: PathBuf,
+    /// The folder that the paths in a table of images start at. Default: the table's own.
+    #[arg(long, value_name = "FOLDER")]
+    images: Option<PathBuf>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -32,7 +35,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let (source, _) = open_rows(&args.data, &bundle)?;
+    let (source, _) = open_rows(&args.data, args.images.as_deref(), &bundle)?;
     let predictor = bundle.predictor(&open_device(args.device)?)?;
     let ends = |path: &Path, end: &str| path.extension().is_some_and(|e| e == end);
     let to_stdout = args.output == Path::new("-");

@@ -78,7 +78,7 @@ impl CsvSource {
     }
 
     /// The most bytes of rows that are kept between looking at them and scanning them.
-    pub(super) fn with_memory(self, memory: usize) -> Self {
+    pub(crate) fn with_memory(self, memory: usize) -> Self {
         Self { memory, ..self }
     }
 

@@ -67,7 +67,14 @@ impl Plan<'_> {
                 false => {
                     fields.truncate(before);
                     let place = Place::line(self.name, block.line(record.start));
-                    bad.push(self.bad_row(place, first + i, None, unequal(width, found)));
+                    let row = &text[record.start..record.end];
+                    bad.push(BadRow {
+                        place,
+                        number: first + i,
+                        column: None,
+                        value: Some(shown(row, BadRow::SHOWN_ROW)),
+                        reason: unequal(width, found),
+                    });
                 }
             }
         }
@@ -89,7 +96,13 @@ impl Plan<'_> {
             bad.extend(failed.into_iter().map(|(row, (at, reason))| {
                 let value = fields.get(text, row * width + at);
                 let place = Place::line(self.name, block.line(records[rows[row]].start));
-                self.bad_row(place, first + rows[row], Some((at, value)), reason)
+                BadRow {
+                    place,
+                    number: first + rows[row],
+                    column: Some(self.names[at].clone()),
+                    value: Some(shown(value, BadRow::SHOWN)),
+                    reason,
+                }
             }));
             bad.sort_by_key(|bad| bad.number);
         }
@@ -179,27 +192,12 @@ impl Plan<'_> {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls(&missing, rows))
     }
+}
 
-    fn bad_row(
-        &self,
-        place: Place,
-        number: usize,
-        field: Option<(usize, &[u8])>,
-        reason: String,
-    ) -> BadRow {
-        let shown = |text: &[u8]| {
-            // Cut before decoding: the field may be megabytes long.
-            let text = &text[..text.len().min(4 * BadRow::SHOWN)];
-            String::from_utf8_lossy(text).chars().take(BadRow::SHOWN).collect()
-        };
-        BadRow {
-            place,
-            number,
-            column: field.map(|(at, _)| self.names[at].clone()),
-            value: field.map(|(_, text)| shown(text)),
-            reason,
-        }
-    }
+/// The start of a text. It is cut before decoding: a field may be megabytes long.
+fn shown(text: &[u8], characters: usize) -> String {
+    let text = &text[..text.len().min(4 * characters)];
+    String::from_utf8_lossy(text).chars().take(characters).collect()
 }
 
 /// The rows that have no value, as Arrow has them.

@@ -7,12 +7,16 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::{LONGEST, MAX_COLUMNS};
 use crate::error::list;
 use crate::{Error, Result};
 
 /// Bytes of a document that may be held in memory: columns stand one after the other, so the first
 /// row is complete only at the end. A list of rows streams whatever its length.
 const HELD: u64 = 256 << 20;
+const HELD_REASON: &str = "it is one object of more than 256 MiB, which cannot be streamed: write one object a line, or say `path` in `[data.json]` if a key holds the rows";
+const LONG_REASON: &str =
+    "a row or a text in it is longer than 16 MiB: expected a list of smaller objects";
 /// Rows that are handed over at a time.
 const ROWS: usize = 1024;
 
@@ -58,16 +62,16 @@ fn parse(
     path: &[String],
     send: SyncSender<Result<Vec<Value>>>,
 ) {
-    let left = Rc::new(Cell::new(u64::MAX));
+    let limit = Rc::new(Cell::new((LONGEST, LONG_REASON)));
     let limited = Limited {
         inner: reader,
-        left: left.clone(),
+        limit: limit.clone(),
     };
     let mut sink = Sink {
         send,
         rows: Vec::new(),
         problem: None,
-        left,
+        limit,
     };
     let mut json = serde_json::Deserializer::from_reader(io::BufReader::new(limited));
     let at = At {
@@ -75,6 +79,7 @@ fn parse(
         sink: &mut sink,
     };
     let read = at.deserialize(&mut json);
+    sink.limit.set(ENDLESS);
     let failed = read.is_err();
     let end = match (read.and_then(|()| json.end()), sink.problem.take()) {
         (Err(_), Some(reason)) if failed => Err(Error::source(name, reason)),
@@ -92,7 +97,7 @@ struct Sink {
     rows: Vec<Value>,
     /// What is wrong with a document that is JSON.
     problem: Option<String>,
-    left: Rc<Cell<u64>>,
+    limit: Rc<Cell<Limit>>,
 }
 
 impl Sink {
@@ -138,15 +143,18 @@ impl<'de> Visitor<'de> for At<'_> {
                 format!("holds a list where `path` in `[data.json]` looks for the key `{key}`");
             return self.sink.fail(problem);
         }
-        while let Some(row) = rows.next_element()? {
-            self.sink.push(row)?;
+        loop {
+            self.sink.limit.set((LONGEST, LONG_REASON));
+            match rows.next_element()? {
+                Some(row) => self.sink.push(row)?,
+                None => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Some((key, path)) = self.path.split_first() else {
-            self.sink.left.set(HELD);
+            self.sink.limit.set((HELD, HELD_REASON));
             let mut whole = Map::new();
             while let Some((key, value)) = map.next_entry()? {
                 whole.insert(key, value);
@@ -156,6 +164,7 @@ impl<'de> Visitor<'de> for At<'_> {
         let mut keys: Vec<String> = Vec::new();
         let mut found = false;
         while let Some(next) = map.next_key::<String>()? {
+            self.sink.limit.set((LONGEST, LONG_REASON));
             if next == *key && !found {
                 found = true;
                 map.next_value_seed(At {
@@ -163,9 +172,14 @@ impl<'de> Visitor<'de> for At<'_> {
                     sink: &mut *self.sink,
                 })?;
             } else {
+                // What is passed over takes no memory.
+                self.sink.limit.set(ENDLESS);
                 map.next_value::<IgnoredAny>()?;
-                keys.push(next);
+                if keys.len() < MAX_COLUMNS {
+                    keys.push(next);
+                }
             }
+            self.sink.limit.set((LONGEST, LONG_REASON));
         }
         match found {
             true => Ok(()),
@@ -282,23 +296,22 @@ fn find_lists(object: &Map<String, Value>, before: &str, found: &mut Vec<String>
     }
 }
 
-/// Ends the reading of a document that would have to be held in memory and is too long.
+/// Bytes that may still be read for what is held in memory at a time, and why no more.
+type Limit = (u64, &'static str);
+const ENDLESS: Limit = (u64::MAX, "");
+
+/// Ends the reading of what would have to be held in memory and is too long.
 struct Limited {
     inner: Box<dyn BufRead + Send>,
-    left: Rc<Cell<u64>>,
+    limit: Rc<Cell<Limit>>,
 }
 
 impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.inner.read(buffer)?;
-        match self.left.get().checked_sub(n as u64) {
-            Some(left) => self.left.set(left),
-            None => {
-                return Err(io::Error::other(
-                    "it is one object of more than 256 MiB, which cannot be streamed: write one object a line, or say `path` in `[data.json]` if a key holds the rows",
-                ));
-            }
-        }
+        let (left, reason) = self.limit.get();
+        let left = left.checked_sub(n as u64).ok_or_else(|| io::Error::other(reason))?;
+        self.limit.set((left, reason));
         Ok(n)
     }
 }

@@ -28,8 +28,14 @@ pub struct JsonSource {
     is_lines: bool,
 }
 
-/// The longest line accepted, in bytes.
+/// The longest line, and the longest row of a list, in bytes.
 const LONGEST: u64 = 16 << 20;
+/// Keys of all rows together. Where they are more, keys are data.
+const MAX_COLUMNS: usize = 16_384;
+/// Bytes of a column's name.
+const MAX_NAME: usize = 4096;
+/// Cells of one batch: rows with many columns come fewer at a time.
+const BATCH_CELLS: usize = 1 << 21;
 
 impl JsonSource {
     /// Looks at the first values to tell lines from a document.
@@ -130,15 +136,25 @@ impl Source for JsonSource {
 
     fn schema(&self) -> Result<SchemaRef> {
         let mut columns = Columns::default();
+        let mut rows = 0;
         for row in self.rows()? {
             if let Ok(row) = row?.value {
-                columns.see("", &row);
+                rows += 1;
+                let seen = columns.see("", &row);
+                seen.map_err(|reason| Error::source(self.name(), reason))?;
             }
         }
+        if columns.names.is_empty() && rows > 0 {
+            let reason =
+                "holds rows without any value: expected objects with keys, or lists of values";
+            return Err(Error::source(self.name(), reason));
+        }
+        let mut sorted: Vec<&String> = columns.names.iter().collect();
+        sorted.sort();
         let is_object = |name: &str| {
-            let inside =
-                |other: &String| other.strip_prefix(name).is_some_and(|r| r.starts_with('.'));
-            columns.names.iter().any(inside)
+            let inside = format!("{name}.");
+            let next = sorted.partition_point(|other| **other < inside);
+            sorted.get(next).is_some_and(|other| other.starts_with(&inside))
         };
         let fields = std::iter::zip(&columns.names, &columns.seen)
             // A missing object leaves a missing value behind, which is no column of its own.
@@ -194,7 +210,8 @@ impl JsonSource {
         let mut good = Vec::new();
         let mut bad = Vec::new();
         let mut bytes = 0;
-        while good.len() < BATCH_ROWS && bad.len() < BATCH_ROWS && bytes < BATCH_BYTES {
+        let most = (BATCH_CELLS / schema.fields().len().max(1)).clamp(1, BATCH_ROWS);
+        while good.len() < most && bad.len() < BATCH_ROWS && bytes < BATCH_BYTES {
             let Some(row) = rows.next() else {
                 break;
             };
@@ -205,7 +222,7 @@ impl JsonSource {
                 Err(Fault { value, reason }) => (None, value, reason),
                 Ok(row) => match rows::fault(&row, schema) {
                     Some((column, value, reason)) => {
-                        (Some(column.to_string()), Some(value.to_string()), reason)
+                        (Some(column.to_string()), Some(shown(value)), reason)
                     }
                     None => {
                         let text = |value: &Value| value.as_str().map_or(8, str::len);
@@ -216,6 +233,10 @@ impl JsonSource {
                 },
             };
             let (column, value, reason) = fault;
+            let most = match column {
+                Some(_) => BadRow::SHOWN,
+                None => BadRow::SHOWN_ROW,
+            };
             bad.push(BadRow {
                 place: match line {
                     Some(line) => Place::line(self.name(), line),
@@ -223,7 +244,7 @@ impl JsonSource {
                 },
                 number,
                 column,
-                value: value.map(|value| value.chars().take(BadRow::SHOWN).collect()),
+                value: value.map(|value| value.chars().take(most).collect()),
                 reason,
             });
         }
@@ -233,6 +254,14 @@ impl JsonSource {
         let place = |_| format!("`{}`", self.name());
         let rows = rows_to_batch(&good, schema, &place)?;
         Ok(Some(Scanned { rows, bad }))
+    }
+}
+
+/// A value as it is shown: a text without its quotes.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -279,6 +308,10 @@ impl Rows<'_> {
                 value: Some(Value::Array(cells).to_string()),
                 reason: "is a list among objects: expected an object".into(),
             }),
+            Value::Array(cells) if cells.is_empty() => Err(Fault {
+                value: Some("[]".into()),
+                reason: "is an empty list: expected a list of values".into(),
+            }),
             Value::Array(cells) => {
                 if self.names.is_empty() {
                     self.names = (1..=cells.len()).map(|i| format!("c{i}")).collect();
@@ -296,7 +329,7 @@ impl Rows<'_> {
                 Ok(std::iter::zip(self.names.iter().cloned(), cells).collect())
             }
             other => Err(Fault {
-                value: Some(other.to_string()),
+                value: Some(shown(&other)),
                 reason: "is no row: expected an object or a list".into(),
             }),
         }
@@ -355,15 +388,29 @@ struct Columns {
 }
 
 impl Columns {
-    fn see(&mut self, before: &str, row: &Map<String, Value>) {
+    /// # Errors
+    /// When the keys are too many, or too long, to be names of columns.
+    fn see(&mut self, before: &str, row: &Map<String, Value>) -> Result<(), String> {
         for (key, value) in row {
             let name = match before {
                 "" => key.clone(),
                 _ => format!("{before}.{key}"),
             };
             if let Value::Object(inner) = value {
-                self.see(&name, inner);
+                self.see(&name, inner)?;
                 continue;
+            }
+            if name.len() > MAX_NAME {
+                let start: String = name.chars().take(40).collect();
+                return Err(format!(
+                    "has a key of more than {MAX_NAME} bytes, `{start}…`: expected a name of a column"
+                ));
+            }
+            if self.names.len() == MAX_COLUMNS && !self.at.contains_key(&name) {
+                return Err(format!(
+                    "has rows with more than {MAX_COLUMNS} different keys, such as `{}` and `{name}`: expected the same keys in every row; where keys are data, write them as values",
+                    self.names[MAX_COLUMNS - 1]
+                ));
             }
             let at = *self.at.entry(name).or_insert_with_key(|name| {
                 self.names.push(name.clone());
@@ -375,6 +422,7 @@ impl Columns {
                 self.seen[at].numbers += usize::from(value.is_number());
             }
         }
+        Ok(())
     }
 }
 
@@ -405,6 +453,7 @@ mod tests {
         }
         for bad in scanned.iter().flat_map(|s| &s.bad) {
             let column = bad.column.as_deref().unwrap_or("-");
+            assert!(!bad.value.as_ref().unwrap().starts_with('"'), "{bad:?}");
             shown.push(format!("{} {column}: {}", bad.place, bad.reason));
         }
         Ok(shown)
@@ -495,6 +544,66 @@ mod tests {
         };
         let message = read("{\"train\": []}", under).unwrap_err().to_string();
         assert!(message.contains("has no key `trian`") && message.contains("`train`"), "{message}");
+    }
+
+    #[test]
+    fn keys_that_are_data_are_no_columns() {
+        let rows = |n: usize| {
+            let row = |i: usize| format!("{{\"k{i}\": 1}}\n{{\"u\": {{\"k{i}\": null}}}}\n");
+            (0..n).map(row).collect::<String>()
+        };
+        let message = message(&rows(9000));
+        assert!(
+            message.contains("more than 16384 different keys, such as `u.k8191` and `k8192`"),
+            "{message}"
+        );
+        // As many columns as wide tables have.
+        let keys: Vec<String> = (0..10_000).map(|i| format!("\"k{i}\": {i}")).collect();
+        let wide = format!("{{{}}}\n", keys.join(", ")).repeat(3);
+        let source = open(&wide, JsonConfig::default()).unwrap();
+        let schema = source.schema().unwrap();
+        let rows = source.scan(&schema).unwrap().map(|s| s.unwrap().rows);
+        let shapes: Vec<_> = rows.map(|rows| (rows.num_rows(), rows.num_columns())).collect();
+        assert_eq!(shapes, [(3, 10_000)]);
+        let long = format!("{{\"{}\": 1}}", "a".repeat(5000));
+        assert!(self::message(&long).contains("a key of more than 4096 bytes, `aaa"));
+    }
+
+    #[test]
+    fn rows_without_values_are_refused() {
+        for text in ["[{}, {}]", "{}\n{}\n"] {
+            assert!(message(text).contains("holds rows without any value"), "{text}");
+        }
+        let read = read("[[], [1], []]", JsonConfig::default()).unwrap();
+        assert_eq!(
+            read[..2],
+            ["c1 Float64: 1", "`t.json` row 1 -: is an empty list: expected a list of values"]
+        );
+    }
+
+    #[test]
+    fn a_text_without_end_is_refused_before_it_fills_the_memory() {
+        let check = |text: String, path: Option<&str>, part: &str| {
+            let config = JsonConfig {
+                path: path.map(String::from),
+                ..Default::default()
+            };
+            let message = match read(&text, config) {
+                Ok(rows) => rows.concat(),
+                Err(error) => error.to_string(),
+            };
+            assert!(message.contains(part), "{}", &message[..message.len().min(300)]);
+        };
+        let long = "a".repeat(17 << 20);
+        let refused = "longer than 16 MiB";
+        check(format!("[{{\"a\": \"{long}\"}}]"), None, refused);
+        check(format!("[[1], [\"{long}"), None, refused);
+        check(format!("\"{long}"), None, refused);
+        check(format!("{{\"{long}\": [[1]], \"x\": [[1]]}}"), Some("x"), refused);
+        // What no row needs may be as long as it likes, and so may all rows together.
+        check(format!("{{\"y\": \"{long}\", \"x\": [[1]]}}"), Some("x"), "c1 Float64: 1");
+        let rows = vec![format!("[\"{}\"]", &long[..6 << 20]); 4].join(",");
+        check(format!("[{rows}]"), None, "c1 Utf8: a");
     }
 
     #[test]

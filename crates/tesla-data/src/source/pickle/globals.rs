@@ -16,6 +16,7 @@ pub(super) enum Global {
     List,
     OrderedDict,
     DefaultDict,
+    PyBuffer,
     Reconstructor,
     Set,
     Tuple,
@@ -24,6 +25,10 @@ pub(super) enum Global {
     Type,
     Record,
     // Written down, and read where a table is made of them.
+    ArrowArray,
+    ArrowChunks,
+    ArrowStringArray,
+    ArrowType,
     Slice,
     Complex,
     Date,
@@ -99,6 +104,7 @@ impl Global {
             "numpy" => numpy(name),
             "pandas" if module.ends_with("offsets") => Some(Global::Offset),
             "pandas" => pandas(name),
+            "pyarrow" => pyarrow(name),
             _ => None,
         };
         found.ok_or_else(|| refused(module, name))
@@ -108,6 +114,12 @@ impl Global {
 fn refused(module: &str, name: &str) -> String {
     let full = format!("{module}.{name}");
     let shown: String = full.chars().take(120).flat_map(char::escape_debug).collect();
+    if module.starts_with("pyarrow") || name == "ArrowExtensionArray" {
+        return format!(
+            "calls for `{shown}`: of the arrays of pyarrow only columns of texts are read from a \
+             pickle; write it again with `df.to_parquet(…)`, or after `df.astype(object)`"
+        );
+    }
     format!(
         "calls for `{shown}`, which is not data that TESLA reads from a pickle (plain Python \
          values, arrays, data frames), and nothing is ever run: write the data again with \
@@ -147,6 +159,7 @@ fn numpy(name: &str) -> Option<Global> {
 
 fn pandas(name: &str) -> Option<Global> {
     Some(match name {
+        "ArrowStringArray" | "ArrowStringArrayNumpySemantics" => Global::ArrowStringArray,
         "BlockManager" | "SingleBlockManager" => Global::BlockManager,
         "BooleanArray" => Global::BooleanArray,
         "Categorical" => Global::Categorical,
@@ -174,6 +187,16 @@ fn pandas(name: &str) -> Option<Global> {
         "_unpickle_timestamp" => Global::Timestamp,
         "_unpickle_block" | "make_block" | "new_block" => Global::UnpickleBlock,
         "__pyx_unpickle_NDArrayBacked" => Global::UnpickleNdArrayBacked,
+        _ => return None,
+    })
+}
+
+fn pyarrow(name: &str) -> Option<Global> {
+    Some(match name {
+        "_restore_array" => Global::ArrowArray,
+        "chunked_array" => Global::ArrowChunks,
+        "py_buffer" => Global::PyBuffer,
+        "type_for_alias" => Global::ArrowType,
         _ => return None,
     })
 }
@@ -258,6 +281,11 @@ pub(super) fn call<'a>(heap: &mut Heap<'a>, function: Global, args: Id) -> Read<
             heap.charge(bytes.len())?;
             heap.push(Node::Bytes(bytes.into()))
         }
+        // Names the memory of its argument.
+        Global::PyBuffer => match given[..] {
+            [bytes] if matches!(heap.get(bytes), Node::Bytes(_)) => Ok(bytes),
+            _ => Err(bad(heap)),
+        },
         Global::Reconstructor => match given[..] {
             [class, base, state] => match (heap.get(class), heap.get(base)) {
                 (Node::Global(class), Node::Global(Global::Object)) => {

@@ -6,6 +6,7 @@
 //! bytes --machine--> values in a Heap --numpy, pandas, cells--> columns --table--> RecordBatch
 //! ```
 
+mod arrow;
 mod cells;
 mod globals;
 mod machine;

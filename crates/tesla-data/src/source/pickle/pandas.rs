@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::cells;
 use super::globals::Global;
 use super::numpy::{Array, array, damaged};
 use super::value::{Heap, Id, Node, Read};
+use super::{arrow, cells};
 use crate::arrow::array::{Array as _, ArrayRef, AsArray, Int64Array};
 use crate::arrow::compute::cast;
 use crate::arrow::datatypes::{DataType, Int64Type};
@@ -185,6 +185,10 @@ pub(super) fn values(heap: &Heap<'_>, id: Id, row: usize) -> Read<Option<ArrayRe
                 Some(mask) => nullif(&data, mask).map(Some).map_err(|e| e.to_string()),
                 None => Err(damaged("the missing values of an array")),
             }
+        }
+        Global::ArrowStringArray => {
+            let data = part(&["_pa_array", "_data"]);
+            arrow::texts(heap, data.ok_or_else(|| damaged("a column of texts"))?).map(Some)
         }
         Global::NewIndex => index_values(heap, id).map(Some),
         _ => Ok(None),
