@@ -5,6 +5,7 @@
 //! everything else runs through the mini-batch loop of this crate, on every device alike.
 
 mod config;
+mod decide;
 mod engine;
 mod error;
 pub mod evaluate;
@@ -14,7 +15,8 @@ pub mod solve;
 mod train;
 
 pub use config::{
-    CheckpointConfig, ClassWeights, Config, EarlyStop, Optimizer, StopMetric, TrainConfig,
+    CalibrationKind, CheckpointConfig, ClassWeights, Config, EarlyStop, EvaluateConfig, Optimizer,
+    StopMetric, ThresholdRule, TrainConfig,
 };
 pub use engine::{Checkpoints, Schedule};
 pub use error::{Error, Result};
