@@ -1,5 +1,6 @@
 //! The rows of a source as Arrow batches.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -248,11 +249,11 @@ impl Frame {
         }
     }
 
-    /// The given rows (zero-based, ascending).
-    pub fn select(&self, rows: Vec<u32>) -> Selection<'_> {
+    /// The given rows (zero-based, ascending): a list, or one that is borrowed, as of a split.
+    pub fn select<'a>(&'a self, rows: impl Into<Cow<'a, [u32]>>) -> Selection<'a> {
         Selection {
             frame: self,
-            rows: Some(rows),
+            rows: Some(rows.into()),
         }
     }
 
@@ -401,13 +402,13 @@ fn as_wanted(rows: RecordBatch, wanted: &SchemaRef) -> Result<RecordBatch> {
 /// Some rows of a frame, in its order.
 pub struct Selection<'a> {
     frame: &'a Frame,
-    rows: Option<Vec<u32>>,
+    rows: Option<Cow<'a, [u32]>>,
 }
 
 impl<'a> Selection<'a> {
     /// The number of rows.
     pub fn len(&self) -> usize {
-        self.rows.as_ref().map_or(self.frame.len(), Vec::len)
+        self.rows.as_ref().map_or(self.frame.len(), |rows| rows.len())
     }
 
     /// Whether there is no row.
@@ -440,7 +441,7 @@ impl<'a> Selection<'a> {
             return Ok(batches);
         };
         let mut start = 0;
-        let mut rest = rows.as_slice();
+        let mut rest: &[u32] = rows;
         Ok(Box::new(batches.map(move |batch| {
             let batch = batch?;
             let end = start + batch.num_rows() as u32;

@@ -87,9 +87,9 @@ pub fn train_with(
     // Which rows teach, which tune, which judge.
     let classes = frame.class_ids(&contract)?;
     let split = data.split(&config.data, classes.as_deref(), seed)?;
-    let train = frame.select(split.train.clone());
-    let valid = part(&data.valid, frame, split.valid.clone());
-    let test = part(&data.test, frame, split.test.clone());
+    let train = frame.select(&split.train);
+    let valid = part(&data.valid, frame, &split.valid);
+    let test = part(&data.test, frame, &split.test);
 
     // Whether what is asked of the validation rows can be had.
     let labels = contract.target().map_or(0, |target| target.categories.len());
@@ -372,7 +372,7 @@ pub fn findings(config: &Config, data: &Dataset) -> Result<Vec<Finding>> {
 }
 
 /// A source of its own where there is one, else the given rows of `frame`; `None` of nothing.
-fn part<'a>(own: &'a Option<Frame>, frame: &'a Frame, rows: Vec<u32>) -> Option<Selection<'a>> {
+fn part<'a>(own: &'a Option<Frame>, frame: &'a Frame, rows: &'a [u32]) -> Option<Selection<'a>> {
     match own {
         Some(own) => Some(own.all()),
         None if rows.is_empty() => None,

@@ -215,7 +215,7 @@ fn a_data_set_knows_what_is_left_of_its_engines() {
         .unwrap()
         .with_sequence(data.sequence.as_ref())
         .unwrap()
-        .fit(&set.frame.select(split.train.clone()))
+        .fit(&set.frame.select(&split.train))
         .unwrap();
     let rows = set.test.as_ref().unwrap().to_batch().unwrap();
     let (rows, truth) = fitted.judged(&rows, true).unwrap();
