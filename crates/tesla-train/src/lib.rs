@@ -8,6 +8,7 @@ mod config;
 mod engine;
 mod error;
 pub mod evaluate;
+pub mod explain;
 pub mod metrics;
 mod observer;
 pub mod solve;
