@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tesla_core::Predictor;
 use tesla_data::ColumnKind;
 
-use super::{Sample, outcomes, taken, with_column};
+use super::{Sample, loss, taken, with_column};
 use crate::Result;
 
 /// What each column is worth.
@@ -52,8 +52,7 @@ pub fn importance(
     if features.len() < 2 || features.iter().any(|rule| rule.kind == ColumnKind::Image) {
         return Ok(None);
     }
-    let now = outcomes(predictor, sample, false)?;
-    let base = now.loss()?;
+    let (metric, base) = loss(predictor, sample)?;
     let mut columns = Vec::new();
     for rule in &features {
         let Ok(at) = sample.batch.schema().index_of(&rule.name) else {
@@ -70,7 +69,7 @@ pub fn importance(
                 batch: with_column(&sample.batch, at, taken(&sample.batch, at, &order)?)?,
                 rows: sample.rows.clone(),
             };
-            losses.push(outcomes(predictor, &shuffled, false)?.loss()? - base);
+            losses.push(loss(predictor, &shuffled)?.1 - base);
         }
         let mean = losses.iter().sum::<f64>() / losses.len() as f64;
         let squares: f64 = losses.iter().map(|loss| (loss - mean).powi(2)).sum();
@@ -82,7 +81,7 @@ pub fn importance(
     }
     columns.sort_by(|a, b| b.mean.total_cmp(&a.mean));
     Ok(Some(Importances {
-        metric: now.loss_name().into(),
+        metric: metric.into(),
         base,
         rows: sample.len(),
         repeats: repeats.max(1),

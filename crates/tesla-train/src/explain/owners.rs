@@ -39,7 +39,7 @@ fn added<T>(
         return;
     };
     let mut of: Vec<Option<RollingStatistic>> = vec![None; sequence.lags.len()];
-    for rolling in &sequence.rolling {
+    if let Some(rolling) = &sequence.rolling {
         rolling.rows.iter().for_each(|_| of.extend(rolling.of.iter().map(|of| Some(*of))));
     }
     let mut at = 0;
