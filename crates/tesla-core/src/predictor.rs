@@ -123,6 +123,26 @@ impl Predictions {
         self.len() == 0
     }
 
+    /// The predictions of the given rows.
+    pub fn take(&self, rows: &[u32]) -> Self {
+        let rows = rows.iter().map(|row| *row as usize);
+        match self {
+            Predictions::Classes {
+                labels,
+                probabilities,
+            } => Predictions::Classes {
+                labels: labels.clone(),
+                probabilities: rows
+                    .flat_map(|row| &probabilities[row * labels.len()..][..labels.len()])
+                    .copied()
+                    .collect(),
+            },
+            Predictions::Values(values) => {
+                Predictions::Values(rows.map(|row| values[row]).collect())
+            }
+        }
+    }
+
     /// What was predicted.
     pub fn task(&self) -> Task {
         match self {

@@ -414,10 +414,14 @@ impl<'a> Selection<'a> {
         self.frame
     }
 
+    /// The row of the frame that row `row` (zero-based) of the selection is.
+    pub fn row(&self, row: usize) -> usize {
+        self.rows.as_ref().map_or(row, |rows| rows[row] as usize)
+    }
+
     /// Where row `row` (zero-based) of the selection stands, for a message.
     pub fn place(&self, row: usize) -> String {
-        let row = self.rows.as_ref().map_or(row, |rows| rows[row] as usize);
-        self.frame.place(row)
+        self.frame.place(self.row(row))
     }
 
     /// The rows, batch by batch.

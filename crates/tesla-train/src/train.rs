@@ -9,7 +9,7 @@ use tesla_data::{
 };
 
 use crate::engine::Checkpoints;
-use crate::evaluate::evaluate_rows;
+use crate::evaluate::{Options, evaluate_with, linear};
 use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, engine, solve};
 
 /// What a training run produced.
@@ -196,10 +196,27 @@ pub fn train_with(
         Bundle::new(signature, contract, pipeline, model, &fitted.network, provenance)?;
     let predictor = bundle.clone().predictor(device)?;
     let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
-    let report = |rows: &Selection<'_>, only_last: bool| evaluate_rows(&predictor, rows, only_last);
-    let valid = valid.as_ref().map(|rows| report(rows, false)).transpose()?;
-    let test = test.as_ref().map(|rows| report(rows, only_last)).transpose()?;
-    bundle.report = json!({ "valid": valid, "test": test, "training": fitted.history });
+    let report = |rows: &Selection<'_>, only_last: bool, baseline: bool| -> Result<Report> {
+        let options = Options {
+            only_last,
+            ..Options::default()
+        };
+        let mut report = evaluate_with(&predictor, rows, &options)?;
+        if baseline {
+            let linear = linear(predictor.bundle(), &train_samples, rows, &options, device)?;
+            report.baselines.extend(linear);
+        }
+        Ok(report)
+    };
+    let is_tested = test.is_some();
+    let valid = valid
+        .as_ref()
+        .map(|rows| report(rows, false, !is_tested))
+        .transpose()?;
+    let test = test.as_ref().map(|rows| report(rows, only_last, true)).transpose()?;
+    let kept = |report: &Option<Report>| report.as_ref().map(Report::without_rows);
+    bundle.report =
+        json!({ "valid": kept(&valid), "test": kept(&test), "training": fitted.history });
     Ok(Trained {
         bundle,
         test,

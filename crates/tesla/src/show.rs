@@ -31,16 +31,31 @@ pub(crate) fn report(rows: &str, report: &Report) -> String {
             if let Some(auc) = m.roc_auc {
                 figures(&[("roc auc", auc)]);
             }
-            out += &format!(
-                "  {:.4} is the accuracy of always saying the commonest class\n",
-                report.baseline
-            );
+            out += &baselines(report, "accuracy");
             out += &classes(m);
         }
         Metrics::Regression(m) => {
             figures(&[("rmse", m.rmse), ("mae", m.mae), ("r2", m.r2)]);
-            out += &format!("  {:.4} is the rmse of always saying the mean\n", report.baseline);
+            out += &baselines(report, "rmse");
         }
+    }
+    out
+}
+
+/// What simple models reach.
+fn baselines(report: &Report, figure: &str) -> String {
+    let mut out = String::new();
+    for baseline in &report.baselines {
+        let Some(value) = baseline.figures.get(figure) else {
+            continue;
+        };
+        let who = match baseline.name.as_str() {
+            "majority" => "always saying the commonest class",
+            "mean" => "always saying the mean",
+            "logistic" => "logistic regression",
+            _ => "linear regression",
+        };
+        let _ = writeln!(out, "  {value:.4} is the {figure} of {who}");
     }
     out
 }
@@ -66,7 +81,7 @@ fn classes(m: &Classification) -> String {
     for (class, row) in std::iter::zip(&m.classes, &m.confusion) {
         let _ = write!(
             out,
-            "  {:<wide$}     {:.4}  {:.4} {:.4} {:>5}",
+            "  {:<wide$}     {:.4}  {:.4} {:.4} {:>5.0}",
             label(&class.label),
             class.precision,
             class.recall,
@@ -77,7 +92,15 @@ fn classes(m: &Classification) -> String {
         if confusion {
             out += "               ";
             row.iter().for_each(|n| {
-                let _ = write!(out, " {:>5}", if *n == 0 { "·".into() } else { n.to_string() });
+                let _ = write!(
+                    out,
+                    " {:>5}",
+                    if *n == 0.0 {
+                        "·".into()
+                    } else {
+                        format!("{n:.0}")
+                    }
+                );
             });
         }
         out.push('\n');

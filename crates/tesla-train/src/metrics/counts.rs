@@ -141,6 +141,11 @@ impl Confusion {
         Ok(counts.finish())
     }
 
+    /// A matrix of cells, row by row.
+    pub(crate) fn from_cells(classes: usize, cells: Vec<f64>) -> Self {
+        Self { classes, cells }
+    }
+
     /// The number of classes.
     pub fn classes(&self) -> usize {
         self.classes

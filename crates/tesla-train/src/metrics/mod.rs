@@ -24,7 +24,10 @@ pub mod threshold;
 mod reference;
 
 pub use counts::{Average, ClassCounts, ClassScore, Confusion, KappaWeights, ZeroDivision};
-pub use figures::{ClassFigures, Classification, Regression, classification, regression};
+pub use figures::{
+    Averages, ClassFigures, Classification, Regression, Undefined, classification, regression,
+};
+pub(crate) use figures::{ClassGather, ClassesFound, regression_of};
 pub use multiclass::{ClassScores, MultiClass, roc_auc_multiclass};
 pub use probability::{
     Bin, Bins, Probabilities, ProbabilityFigures, brier, calibration_curve, calibration_error,

@@ -133,6 +133,40 @@ pub fn bootstrap(
     Ok(interval(estimate, resampled(rows, options, &figure)?, options))
 }
 
+/// [`bootstrap`] of several figures, which all see the same resamples. `figures` is given how often
+/// each row was drawn. A figure that all rows do not define, or nearly no resample, has no interval.
+///
+/// # Errors
+/// When a figure is at fault, or an option is out of range.
+pub fn bootstrap_counts(
+    rows: usize,
+    options: &Resampling,
+    figures: impl Fn(&[u32]) -> Vec<Result<f64>> + Sync,
+) -> Result<Vec<Option<Interval>>> {
+    check(rows, options)?;
+    let estimates = figures(&vec![1; rows]);
+    let drawn: Vec<Vec<Result<f64>>> = (0..options.resamples)
+        .into_par_iter()
+        .map(|resample| {
+            let mut counts = vec![0; rows];
+            draw(rows, &mut rng(options, resample))
+                .into_iter()
+                .for_each(|row| counts[row] += 1);
+            figures(&counts)
+        })
+        .collect();
+    let mut intervals = Vec::with_capacity(estimates.len());
+    for (at, estimate) in estimates.into_iter().enumerate() {
+        let values: Vec<f64> = drawn.iter().filter_map(|found| found[at].clone().ok()).collect();
+        intervals.push(match estimate {
+            Ok(estimate) if values.len() > 1 => Some(interval(estimate, values, options)),
+            Ok(_) | Err(MetricError::Undefined(_)) => None,
+            Err(error) => return Err(error),
+        });
+    }
+    Ok(intervals)
+}
+
 /// The bootstrap of the difference of two figures on the same rows: both see every resample.
 ///
 /// # Errors

@@ -16,6 +16,18 @@ const LIMIT: usize = 2000;
 /// Two classes have one logit (its weights belong to the second class, the first keeps 0), more
 /// classes have one each.
 pub(super) fn solve(x: &Inputs, classes: &[u32], labels: usize, c: f64) -> Result<Weights> {
+    search(x, classes, labels, c, TOLERANCE, LIMIT)
+}
+
+/// Like [`solve`], but ends at a gradient of `tolerance` or after `limit` evaluations.
+pub(super) fn search(
+    x: &Inputs,
+    classes: &[u32],
+    labels: usize,
+    c: f64,
+    tolerance: f64,
+    limit: usize,
+) -> Result<Weights> {
     if !(c > 0.0 && c.is_finite()) {
         let message = format!("`model.c` is {c}: expected a number above 0");
         return Err(Error::Config(message));
@@ -28,7 +40,7 @@ pub(super) fn solve(x: &Inputs, classes: &[u32], labels: usize, c: f64) -> Resul
     // Per logit `width` weights and the intercept; the loss is the mean over rows.
     let size = (width + 1) * logits;
     let mut failed = None;
-    let minimum = minimise(vec![0.0; size], TOLERANCE, LIMIT, |w, gradient| {
+    let minimum = minimise(vec![0.0; size], tolerance, limit, |w, gradient| {
         let part = |rows: &Range<usize>| -> Result<(f64, Vec<f64>)> {
             let classes = &classes[rows.clone()];
             Ok(match x {
@@ -90,7 +102,7 @@ pub(super) fn solve(x: &Inputs, classes: &[u32], labels: usize, c: f64) -> Resul
         bias,
         passes: minimum.evaluations,
         // A search that no step improves any more has converged as far as 64 bits allow.
-        converged: minimum.evaluations < LIMIT,
+        converged: minimum.evaluations < limit,
     })
 }
 
