@@ -16,7 +16,7 @@ use tesla_train::metrics::resample::Interval;
 
 use super::chart::{self, Mark, Plot, Range};
 use super::{html, render};
-use crate::figures::{count, number};
+use crate::figures::{count, figure as shown, number};
 use crate::report::{Shown, Subject};
 
 /// What the templates fill in.
@@ -268,16 +268,6 @@ fn fill(subject: &Subject<'_>) -> Result<Page> {
         provenance: provenance(subject),
         program: program(bundle),
     })
-}
-
-/// A figure as a person reads it.
-fn shown(value: f64) -> String {
-    match value.abs() {
-        _ if !value.is_finite() => value.to_string(),
-        size if size < 1e-12 => "0".into(),
-        size if size < 10.0 && size >= 1e-4 => format!("{value:.4}"),
-        _ => number(value),
-    }
 }
 
 fn range(interval: &Interval) -> String {
