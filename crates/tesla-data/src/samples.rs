@@ -1,6 +1,10 @@
 //! What preparation produces: numbers and pixels, ready to become tensors.
 
-use crate::Result;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use image::ImageEncoder;
+
+use crate::{Error, Result};
 
 pub use crate::floats::Floats;
 pub use crate::sequences::SequenceSet;
@@ -113,6 +117,26 @@ impl Inputs {
 }
 
 impl ImageSet {
+    /// A picture as a PNG file in a `data:` address, for a page.
+    ///
+    /// # Errors
+    /// When it cannot be encoded, which memory alone decides.
+    pub fn data_uri(&self, row: usize) -> Result<String> {
+        let area = self.height * self.width;
+        let planes = &self.pixels[row * self.channels * area..][..self.channels * area];
+        let pixel = |at: usize| (0..self.channels).map(move |channel| planes[channel * area + at]);
+        let pixels: Vec<u8> = (0..area).flat_map(pixel).collect();
+        let color = match self.channels {
+            1 => image::ExtendedColorType::L8,
+            _ => image::ExtendedColorType::Rgb8,
+        };
+        let mut file = Vec::new();
+        image::codecs::png::PngEncoder::new(&mut file)
+            .write_image(&pixels, self.width as u32, self.height as u32, color)
+            .map_err(|e| Error::Config(format!("a picture cannot be encoded: {e}")))?;
+        Ok(format!("data:image/png;base64,{}", BASE64_STANDARD.encode(file)))
+    }
+
     /// The normalised value of each of the 256 pixel values, per channel.
     pub(crate) fn tables(&self) -> Vec<[f32; 256]> {
         std::iter::zip(&self.mean, &self.std)

@@ -9,6 +9,7 @@ mod decide;
 mod engine;
 mod error;
 pub mod evaluate;
+pub mod explain;
 pub mod metrics;
 mod observer;
 pub mod solve;

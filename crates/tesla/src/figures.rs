@@ -28,6 +28,16 @@ pub(crate) fn number(x: f64) -> String {
     }
 }
 
+/// A figure of a report: four decimals where it is small.
+pub(crate) fn figure(x: f64) -> String {
+    match x.abs() {
+        _ if !x.is_finite() => x.to_string(),
+        size if size < 1e-12 => "0".into(),
+        size if (1e-4..10.0).contains(&size) => format!("{x:.4}"),
+        _ => number(x),
+    }
+}
+
 /// A number where there is little room, such as on an axis: `12.3k`, `1.48M`.
 pub(crate) fn short(x: f64) -> String {
     let three = |x: f64| {

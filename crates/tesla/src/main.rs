@@ -4,6 +4,7 @@ mod commands;
 mod figures;
 mod page;
 mod progress;
+mod report;
 mod settings;
 mod show;
 
@@ -49,6 +50,12 @@ enum Command {
     Train(commands::train::Args),
     /// Measure a model on rows that carry the target.
     Evaluate(commands::evaluate::Args),
+    /// Write the report of a run again: page, Markdown and JSON.
+    Report(commands::report::Args),
+    /// Say what each column or word added to the prediction of single rows.
+    Explain(commands::explain::Args),
+    /// List, filter, sort and compare runs.
+    Runs(commands::runs::Args),
     /// Predict rows: CSV or JSON lines in and out.
     Predict(commands::predict::Args),
     /// Answer predictions over HTTP.
@@ -70,6 +77,9 @@ fn main() -> ExitCode {
         Command::Audit(args) => commands::audit::run(args),
         Command::Train(args) => commands::train::run(args),
         Command::Evaluate(args) => commands::evaluate::run(args),
+        Command::Report(args) => commands::report::run(args),
+        Command::Explain(args) => commands::explain::run(args),
+        Command::Runs(args) => commands::runs::run(args),
         Command::Predict(args) => commands::predict::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Inspect(args) => commands::inspect::run(args),

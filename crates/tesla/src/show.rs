@@ -9,6 +9,9 @@ use tesla::evaluate::{Classification, Metrics};
 use tesla::{Bundle, Report};
 use tesla_data::contract::Role;
 use tesla_data::{ColumnKind, ColumnRule};
+use tesla_train::explain::Explained;
+
+use crate::figures::figure;
 
 /// More classes than this make a confusion matrix that nobody reads.
 const MAX_CONFUSION: usize = 12;
@@ -103,6 +106,63 @@ fn classes(m: &Classification) -> String {
                 );
             });
         }
+        out.push('\n');
+    }
+    out
+}
+
+/// What one prediction is made of.
+pub(crate) fn explained(place: &str, found: &Explained, top: usize) -> String {
+    let signed = |x: f64| format!("{}{}", if x > 0.0 { "+" } else { "" }, figure(x));
+    let mut out = format!(
+        "\n{place}: {}, {} {}, {} for a row of which nothing is known\n",
+        found.of,
+        found.unit,
+        figure(found.output),
+        figure(found.baseline)
+    );
+    let shown: Vec<(String, f64)> = found
+        .contributions
+        .iter()
+        .take(top)
+        .map(|c| match c.value.as_str() {
+            "" => (c.name.clone(), c.amount),
+            value => (format!("{} = {value}", c.name), c.amount),
+        })
+        .collect();
+    let wide = shown.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, amount) in shown {
+        let _ = writeln!(out, "  {name:<wide$}  {:>10}", signed(amount));
+    }
+    if found.contributions.len() > top {
+        let rest: f64 = found.contributions[top..].iter().map(|c| c.amount).sum();
+        let name = format!("{} others", found.contributions.len() - top);
+        let _ = writeln!(out, "  {name:<wide$}  {:>10}", signed(rest));
+    }
+    if let Some(map) = &found.map {
+        for row in map.amounts.chunks(map.width.max(1)) {
+            let cells: String = row.iter().map(|a| format!(" {:>8}", signed(*a))).collect();
+            let _ = writeln!(out, " {cells}");
+        }
+    }
+    out
+}
+
+/// A head and rows as columns; numbers to the right.
+pub(crate) fn table(table: &[Vec<String>]) -> String {
+    let columns = table.first().map_or(0, Vec::len);
+    let width = |at: usize| table.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let is_number = |at: usize| {
+        table[1..].iter().all(|row| row[at] == "·" || row[at].replace(',', "").parse::<f64>().is_ok())
+    };
+    let mut out = String::new();
+    for row in table {
+        let cells = row.iter().enumerate().map(|(at, cell)| match is_number(at) {
+            true => format!("{cell:>wide$}", wide = widths[at]),
+            false => format!("{cell:<wide$}", wide = widths[at]),
+        });
+        out += cells.collect::<Vec<_>>().join("  ").trim_end();
         out.push('\n');
     }
     out

@@ -219,6 +219,22 @@ impl ModelConfig {
         matches!(self, ModelConfig::Mf(_))
     }
 
+    /// The same model without dropout: gradients of its outputs by its inputs are of this one, which
+    /// has the same weights.
+    pub fn without_dropout(&self) -> Self {
+        let mut model = self.clone();
+        match &mut model {
+            ModelConfig::Linear(_) | ModelConfig::Logistic(_) | ModelConfig::Mf(_) => {}
+            ModelConfig::Mlp(config) => config.dropout = 0.0,
+            ModelConfig::Cnn(config) => config.dropout = 0.0,
+            ModelConfig::Bag(config) => config.dropout = 0.0,
+            ModelConfig::TextCnn(config) => config.dropout = 0.0,
+            ModelConfig::Conv1d(config) => config.dropout = 0.0,
+            ModelConfig::Lstm(config) => config.dropout = 0.0,
+        }
+        model
+    }
+
     /// Builds the network with seeded random weights and seeded dropout. Both are drawn on the host,
     /// so that they are the same on every device.
     ///

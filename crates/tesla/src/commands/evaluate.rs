@@ -6,8 +6,9 @@ use clap::Parser;
 use tesla::{Bundle, Config, DeviceChoice};
 use tesla_data::contract::Need;
 
-use super::{open_device, open_rows};
-use crate::show;
+use super::{open_device, open_rows, write_whole};
+use crate::report::{Subject, look};
+use crate::{page, show};
 
 #[derive(Parser)]
 pub(crate) struct Args {
@@ -24,6 +25,9 @@ pub(crate) struct Args {
     /// Print one JSON object with `rows`, `metrics` and `baseline`.
     #[arg(long)]
     json: bool,
+    /// Also write the report as one HTML page; it needs no network.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
@@ -48,8 +52,29 @@ pub(crate) fn run(args: Args) -> Result<()> {
     for bad in frame.bad() {
         eprintln!("left out: {}", bad.clone().into_error());
     }
-    let predictor = bundle.predictor(&open_device(args.device)?)?;
+    let device = open_device(args.device)?;
+    let predictor = bundle.predictor(&device)?;
     let report = tesla_train::evaluate(&predictor, &frame.all())?;
+    if let Some(path) = &args.html {
+        let (model, data) = (args.model.display(), &args.data);
+        let command = format!("tesla evaluate {model} {data} --html {}", path.display());
+        let seed = predictor.bundle().provenance.seed;
+        let rows = frame.all();
+        let (explanations, mistakes) = look(&predictor, &device, &rows, &report, seed)?;
+        let subject = Subject {
+            name: frame.name().into(),
+            command,
+            repeat: None,
+            bundle: predictor.bundle(),
+            sha256: None,
+            parts: vec![("evaluated".into(), report.clone())],
+            explanations,
+            mistakes,
+            notes: Vec::new(),
+        };
+        let page = page::report::page(&subject)?;
+        write_whole(path, |file| Ok(file.write_all(page.as_bytes())?))?;
+    }
     let mut stdout = std::io::stdout().lock();
     match args.json {
         true => writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?,

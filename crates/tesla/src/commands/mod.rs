@@ -2,9 +2,12 @@
 
 pub(crate) mod audit;
 pub(crate) mod evaluate;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod predict;
 pub(crate) mod profile;
+pub(crate) mod report;
+pub(crate) mod runs;
 pub(crate) mod serve;
 pub(crate) mod train;
 pub(crate) mod verify;

@@ -10,6 +10,7 @@ use tesla::{Config, DeviceChoice, Event, ModelConfig, Observer};
 use tesla_data::{BadRow, Sources, hex_sha256};
 use tesla_train::{Checkpoints, Error as TrainError};
 
+use super::report::{Finished, settled};
 use super::{INTERRUPTED, open_device, write_whole};
 use crate::progress::{Progress, Style};
 use crate::{settings, show};
@@ -136,6 +137,20 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
     }
 
+    // The model is safe: a report that cannot be made is a pity, not an error.
+    let finished = Finished {
+        folder: &out,
+        bundle: &trained.bundle,
+        sha256: hex_sha256(&bytes),
+        device: &device,
+        reports: [trained.valid.clone(), trained.test.clone()],
+        data: Some((settled(&config, &data, &trained.bundle)?, trained.split.clone())),
+        notes: Vec::new(),
+    };
+    if let Err(error) = finished.write() {
+        eprintln!("note: the report cannot be written: {}", super::sentence(&error));
+    }
+
     let mut stdout = std::io::stdout().lock();
     if args.json {
         let done = json!({
@@ -166,6 +181,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         show::bytes(bytes.len()),
         &hex_sha256(&bytes)[..12]
     )?;
+    writeln!(stdout, "report {}", out.join("report.html").display())?;
     writeln!(stdout, "next   tesla predict {0} <data>    tesla serve {0}", model.display())?;
     Ok(())
 }

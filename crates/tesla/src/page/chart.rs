@@ -55,7 +55,7 @@ pub(crate) fn histogram(title: &str, start: f64, end: f64, counts: &[usize]) -> 
     };
     let size = (340, 150);
     let svg = draw(size, |root| {
-        let mut chart = frame(root, &x, &Scale::of(0.0, most as f64 * 1.04), 30)?;
+        let mut chart = frame(root, &x, &Scale::of(0.0, most as f64 * 1.04), 30, None)?;
         chart.draw_series(counts.iter().enumerate().filter(|(_, count)| **count > 0).map(
             |(i, count)| {
                 let mut bar = Rectangle::new(
@@ -83,38 +83,90 @@ pub(crate) fn histogram(title: &str, start: f64, end: f64, counts: &[usize]) -> 
     Ok(finish(svg, size, title, &description))
 }
 
-/// Lines through points, such as losses by epoch or a curve of rates; a legend is the page's.
+/// What a chart of two axes says in words.
+pub(crate) struct Plot<'a> {
+    /// What it shows.
+    pub(crate) title: &'a str,
+    /// What there is to see, for who cannot.
+    pub(crate) description: &'a str,
+    /// What goes to the right.
+    pub(crate) x: &'a str,
+    /// What goes up.
+    pub(crate) y: &'a str,
+    /// Which numbers the axes hold.
+    pub(crate) range: Range,
+}
+
+/// Which numbers two axes hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// Those that are there.
+    Free,
+    /// Both from 0 to 1.
+    Shares,
+    /// Both from 0 to 1, with a line from corner to corner.
+    Diagonal,
+    /// Both the same that are there, with a line from corner to corner.
+    Same,
+}
+
+/// How the points of a series are drawn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// A line through them.
+    Line,
+    /// A line through them, and a dot on each.
+    Dots,
+    /// A dot on each.
+    Cloud,
+}
+
+/// Series of points, such as losses by epoch or a curve of rates; a legend is the page's.
 ///
 /// # Errors
 /// When the drawing library refuses.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the report of an evaluation is made of these")
-)]
-pub(crate) fn lines(title: &str, description: &str, series: &[&[(f64, f64)]]) -> Result<String> {
-    let mut points = series
-        .iter()
-        .flat_map(|points| points.iter())
-        .filter(|(x, y)| x.is_finite() && y.is_finite());
+pub(crate) fn series(plot: &Plot<'_>, mark: Mark, series: &[Vec<(f64, f64)>]) -> Result<String> {
+    let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
+        points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+    };
+    let series: Vec<Vec<(f64, f64)>> = series.iter().map(|points| finite(points)).collect();
+    let mut points = series.iter().flatten();
     let (x, y) = points.next().copied().unwrap_or_default();
     let [mut left, mut right, mut low, mut high] = [x, x, y, y];
     for (x, y) in points {
         (left, right) = (left.min(*x), right.max(*x));
         (low, high) = (low.min(*y), high.max(*y));
     }
+    match plot.range {
+        Range::Free => {}
+        Range::Shares | Range::Diagonal => [left, right, low, high] = [0.0, 1.0, 0.0, 1.0],
+        Range::Same => {
+            (left, right) = (left.min(low), right.max(high));
+            (low, high) = (left, right);
+        }
+    }
     let (across, up) = (Scale::of(left, right), Scale::of(low, high));
-    let size = (520, 260);
+    let size = (360, 240);
     let svg = draw(size, |root| {
-        let mut chart = frame(root, &across, &up, 44)?;
+        let mut chart = frame(root, &across, &up, 44, Some((plot.x, plot.y)))?;
+        if matches!(plot.range, Range::Diagonal | Range::Same) {
+            let ends = [left, right].map(|at| (across.place(at), up.place(at)));
+            chart.draw_series(LineSeries::new(ends, Ink::Axis.color().stroke_width(FINE)))?;
+        }
         for (i, points) in series.iter().enumerate() {
-            let style = Ink::Series(i).color().stroke_width(2 * FINE);
-            let finite = points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite());
-            let placed = finite.map(|(x, y)| (across.place(x), up.place(y)));
-            chart.draw_series(LineSeries::new(placed, style))?;
+            let color = Ink::Series(i).color();
+            let placed = || points.iter().map(|(x, y)| (across.place(*x), up.place(*y)));
+            if mark != Mark::Cloud {
+                chart.draw_series(LineSeries::new(placed(), color.stroke_width(2 * FINE)))?;
+            }
+            if mark != Mark::Line {
+                let size = if mark == Mark::Cloud { 2 * FINE } else { 3 * FINE };
+                chart.draw_series(placed().map(|at| Circle::new(at, size, color.filled())))?;
+            }
         }
         Ok(())
     })?;
-    Ok(finish(svg, size, title, description))
+    Ok(finish(svg, size, plot.title, plot.description))
 }
 
 /// An axis from one number to another.
@@ -188,23 +240,28 @@ fn draw(
     Ok(svg)
 }
 
-/// Axes with a few labels and lines across.
+/// Axes with a few labels and lines across; `names` are theirs.
 fn frame<'a, 'b>(
     root: &'b Area<'a>,
     x: &Scale,
     y: &Scale,
     left: u32,
+    names: Option<(&str, &str)>,
 ) -> Result<ChartContext<'b, SVGBackend<'a>, Axes>, Refused<'a>> {
     let mut chart = ChartBuilder::on(root)
         .margin_top(6 * FINE)
         .margin_right(14 * FINE)
         .margin_left(4 * FINE)
-        .x_label_area_size(20 * FINE)
-        .y_label_area_size(left * FINE)
+        .x_label_area_size(if names.is_some() { 38 } else { 20 } * FINE)
+        .y_label_area_size((left + if names.is_some() { 16 } else { 0 }) * FINE)
         .build_cartesian_2d(x.range(), y.range())?;
     let label = ("sans-serif", 13 * FINE).into_font().color(&Ink::Text.color());
+    let (x_name, y_name) = names.unwrap_or_default();
     chart
         .configure_mesh()
+        .x_desc(x_name)
+        .y_desc(y_name)
+        .axis_desc_style(label.clone())
         .disable_x_mesh()
         .x_labels(5)
         .y_labels(3)
@@ -268,11 +325,23 @@ mod tests {
     }
 
     #[test]
-    fn lines_leave_out_what_is_not_finite() {
-        let svg =
-            lines("loss", "it falls", &[&[(0.0, 2.0), (1.0, f64::NAN), (2.0, 1.0)], &[]]).unwrap();
-        assert!(svg.contains("line-s1") && !svg.contains("NaN") && !svg.contains("=\"#"), "{svg}");
-        assert!(lines("", "", &[]).is_ok());
+    fn series_leave_out_what_is_not_finite() {
+        let plot = |range| Plot {
+            title: "loss",
+            description: "it falls",
+            x: "epoch",
+            y: "loss",
+            range,
+        };
+        let points = [vec![(0.0, 2.0), (1.0, f64::NAN), (2.0, 1.0)], vec![]];
+        for range in [Range::Free, Range::Shares, Range::Diagonal, Range::Same] {
+            for mark in [Mark::Line, Mark::Dots, Mark::Cloud] {
+                let svg = series(&plot(range), mark, &points).unwrap();
+                assert!(svg.contains("-s1\"") && svg.contains(">epoch"), "{svg}");
+                assert!(!svg.contains("NaN") && !svg.contains("=\"#"), "{svg}");
+                assert!(series(&plot(range), mark, &[]).is_ok());
+            }
+        }
     }
 
     #[test]

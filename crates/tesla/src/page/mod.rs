@@ -6,6 +6,8 @@
 
 pub(crate) mod chart;
 pub(crate) mod profile;
+pub(crate) mod report;
+pub(crate) mod runs;
 
 use anyhow::Result;
 use minijinja::value::Serde;
@@ -20,11 +22,15 @@ fn render(name: &str, context: &impl Serialize) -> Result<String> {
     pages.add_template("layout.html", include_str!("layout.html"))?;
     pages.add_template("parts.html", include_str!("parts.html"))?;
     pages.add_template("profile.html", include_str!("profile.html"))?;
+    pages.add_template("report.html", include_str!("report.html"))?;
+    pages.add_template("report.md", include_str!("report.md"))?;
+    pages.add_template("runs.html", include_str!("runs.html"))?;
     pages.add_global("style", html(include_str!("style.css").to_string()));
     pages.add_filter("short", figures::short);
     pages.add_filter("count", figures::count);
     pages.add_filter("percent", figures::percent);
     pages.add_filter("code", |text: &str| html(code(text)));
+    pages.add_filter("cell", cell);
     Ok(pages.get_template(name)?.render(Serde(context))?)
 }
 
@@ -43,6 +49,21 @@ fn code(text: &str) -> String {
             (true, true) => out += &format!("<code>{}</code>", escape(piece)),
             (true, false) => out += &format!("`{}", escape(piece)),
             (false, _) => out += &escape(piece),
+        }
+    }
+    out
+}
+
+/// Text in a cell of a Markdown table.
+fn cell(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '|' | '*' | '_' | '[' | ']' | '\\' => out.extend(['\\', c]),
+            '<' => out += "&lt;",
+            '&' => out += "&amp;",
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
         }
     }
     out
