@@ -224,7 +224,10 @@ impl ModelConfig {
     pub fn without_dropout(&self) -> Self {
         let mut model = self.clone();
         match &mut model {
-            ModelConfig::Linear(_) | ModelConfig::Logistic(_) | ModelConfig::Mf(_) => {}
+            ModelConfig::Linear(_)
+            | ModelConfig::Logistic(_)
+            | ModelConfig::Mf(_)
+            | ModelConfig::Custom(_) => {}
             ModelConfig::Mlp(config) => config.dropout = 0.0,
             ModelConfig::Cnn(config) => config.dropout = 0.0,
             ModelConfig::Bag(config) => config.dropout = 0.0,
