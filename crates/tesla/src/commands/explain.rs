@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// The most columns or words that are shown of each.
     #[arg(long, default_value_t = 8)]
     top: usize,
+    /// The folder that the paths in a table of images start at. Default: the table's own.
+    #[arg(long, value_name = "FOLDER")]
+    images: Option<PathBuf>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -41,7 +44,7 @@ How to read it:
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let (source, _) = open_rows(&args.data, &bundle)?;
+    let (source, _) = open_rows(&args.data, args.images.as_deref(), &bundle)?;
     let frame = bundle.contract.read(source, Need::Features)?;
     for bad in frame.bad() {
         eprintln!("left out: {}", bad.clone().into_error());
@@ -51,8 +54,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let first: Vec<usize> = (0..rows.len().min(args.rows)).collect();
     let predictor = bundle.predictor(&device)?;
     let sample = Sample::around(&predictor, &rows, first.clone())?;
-    let wanted: Vec<usize> =
-        first.iter().filter_map(|row| sample.rows.binary_search(row).ok()).collect();
+    let wanted: Vec<usize> = first
+        .iter()
+        .filter_map(|row| sample.rows.binary_search(row).ok())
+        .collect();
     let place = |row: usize| rows.place(sample.rows[row]);
     let explained =
         Explainer::new(predictor.bundle(), &device)?.explain(&sample.batch, &wanted, &place)?;
