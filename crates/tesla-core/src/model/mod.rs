@@ -19,7 +19,7 @@ use crate::bundle::Coefficients;
 use crate::{Device, Error, Result, weights};
 
 pub use cnn::{Block, Cnn, CnnConfig, Padding, Pooling};
-pub use factors::{Mf, MfConfig};
+pub use factors::{BprConfig, Factors, Mf, MfConfig, MfSolver};
 pub use mlp::{Activation, Mlp, MlpConfig};
 pub use sequence::{Conv1dNet, Conv1dNetConfig, Lstm, LstmConfig};
 pub use text::{Bag, BagConfig, TextCnn, TextCnnConfig};
@@ -47,6 +47,8 @@ pub enum ModelConfig {
     Lstm(LstmConfig),
     /// Matrix factorisation: the ratings of users for items.
     Mf(MfConfig),
+    /// Bayesian personalised ranking: which items a user should see first.
+    Bpr(BprConfig),
 }
 
 /// Linear regression: `y = x W + b`.
@@ -140,13 +142,13 @@ pub enum Network {
     Conv1d(Conv1dNet),
     /// A long short-term memory.
     Lstm(Lstm),
-    /// Matrix factorisation.
+    /// Matrix factorisation, for ratings or for ranks.
     Mf(Mf),
 }
 
 impl ModelConfig {
     /// Every kind with its default configuration.
-    fn all() -> [Self; 9] {
+    fn all() -> [Self; 10] {
         [
             ModelConfig::Linear(Default::default()),
             ModelConfig::Logistic(Default::default()),
@@ -157,6 +159,7 @@ impl ModelConfig {
             ModelConfig::Conv1d(Default::default()),
             ModelConfig::Lstm(Default::default()),
             ModelConfig::Mf(Default::default()),
+            ModelConfig::Bpr(Default::default()),
         ]
     }
 
@@ -172,6 +175,7 @@ impl ModelConfig {
             ModelConfig::Conv1d(_) => "conv1d",
             ModelConfig::Lstm(_) => "lstm",
             ModelConfig::Mf(_) => "mf",
+            ModelConfig::Bpr(_) => "bpr",
         }
     }
 
@@ -199,7 +203,7 @@ impl ModelConfig {
 
     /// Whether the model reads categories as ids.
     pub fn reads_ids(&self) -> bool {
-        matches!(self, ModelConfig::Mf(_))
+        matches!(self, ModelConfig::Mf(_) | ModelConfig::Bpr(_))
     }
 
     /// Builds the network with seeded random weights and seeded dropout. Both are drawn on the host,
@@ -236,12 +240,12 @@ impl ModelConfig {
             (ModelConfig::Logistic(_), Task::Regression) => {
                 return Err(wrong("classes to predict, but the target is a number"));
             }
-            (ModelConfig::Mf(_), Task::Classification) => {
+            (ModelConfig::Mf(_) | ModelConfig::Bpr(_), Task::Classification) => {
                 return Err(wrong("ratings to predict, but the target is a class"));
             }
             _ => {}
         }
-        if !signature.ids.is_empty() && !matches!(self, ModelConfig::Mlp(_) | ModelConfig::Mf(_)) {
+        if !signature.ids.is_empty() && !(self.reads_ids() || matches!(self, ModelConfig::Mlp(_))) {
             return Err(wrong("numbers, but a category has `encode = \"embedding\"`"));
         }
         if (signature.vocabulary > 0) != self.reads_words() {
@@ -278,9 +282,13 @@ impl ModelConfig {
                 let ids = [signature.ids[0].1, signature.ids[1].1];
                 Network::Mf(config.init(ids, device.burn())?)
             }
-            (ModelConfig::Mf(_), _) => {
+            (ModelConfig::Bpr(config), [2]) if signature.ids.len() == 2 => {
+                let ids = [signature.ids[0].1, signature.ids[1].1];
+                Network::Mf(config.init(ids, device.burn())?)
+            }
+            (ModelConfig::Mf(_) | ModelConfig::Bpr(_), _) => {
                 return Err(wrong(
-                    "two categories as features, a user and an item: drop the others and say `kind = \"category\"` for these",
+                    "a user and an item: say which columns they are in `[data.interactions]`",
                 ));
             }
             (ModelConfig::Mlp(config), input) => {
