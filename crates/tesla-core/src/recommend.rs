@@ -134,10 +134,10 @@ impl Predictor {
                 items: Vec::new(),
             })
             .collect();
-        let popular: Vec<f32> = side.fitted.popularity.iter().map(|n| *n as f32).collect();
-        let known: Vec<usize> = (0..ids.len()).filter(|at| ids[*at] > 0).collect();
-        for at in (0..ids.len()).filter(|at| ids[*at] == 0) {
-            lists[at].items = best(&popular, count, n, &[seen.of(&users[at])]);
+        let (known, unknown): (Vec<usize>, Vec<usize>) =
+            (0..ids.len()).partition(|at| ids[*at] > 0);
+        for at in unknown {
+            lists[at].items = self.popular(&users[at], n, seen)?;
         }
         for part in known.chunks((SCORES / count).clamp(1, 1024)) {
             let wanted: Vec<u32> = part.iter().map(|at| ids[*at]).collect();
@@ -155,6 +155,21 @@ impl Predictor {
             }
         }
         Ok(lists)
+    }
+
+    /// The `n` items that most training rows have, without those in `seen` and those that the model file
+    /// itself says the user has: what any user is shown without a model.
+    ///
+    /// # Errors
+    /// When the model knows no users and items.
+    pub fn popular(&self, user: &str, n: usize, seen: &Seen) -> Result<Vec<(u32, f64)>> {
+        let side = self.side()?;
+        let [own, items] = side.fitted.sides(side.pipeline)?;
+        let kept = side.fitted.seen.as_ref();
+        let kept = kept.and_then(|kept| kept.get(own.id(user) as usize));
+        let skip = [seen.of(user), kept.map_or(&[][..], Vec::as_slice)];
+        let counts: Vec<f32> = side.fitted.popularity.iter().map(|n| *n as f32).collect();
+        Ok(best(&counts, items.levels.len() + 1, n, &skip))
     }
 
     /// The `n` items whose vectors point most nearly where that of `item` does, with the cosine of the

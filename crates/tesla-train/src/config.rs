@@ -174,6 +174,8 @@ pub enum StopMetric {
     Loss,
     /// The accuracy on the validation rows; the loss where a number is predicted.
     Accuracy,
+    /// NDCG at 10 of the users of the validation rows; the loss where the model does not rank.
+    Ndcg,
 }
 
 impl Default for EarlyStop {

@@ -18,6 +18,6 @@ pub use config::{
 };
 pub use engine::{Checkpoints, Schedule};
 pub use error::{Error, Result};
-pub use evaluate::{Report, evaluate};
+pub use evaluate::{Report, evaluate, evaluate_seen, seen_in};
 pub use observer::{Event, Observer, Silent};
 pub use train::{Trained, findings, train, train_with};

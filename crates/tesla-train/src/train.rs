@@ -1,15 +1,18 @@
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
+use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Seen, Signature};
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
 use tesla_data::prepare::TextEncoding;
 use tesla_data::{
-    BadRow, ColumnKind, Contract, Dataset, Frame, Inputs, Pipeline, Selection, Split, Task,
+    BadRow, ColumnKind, Contract, Dataset, FittedInteractions, Frame, Inputs, InteractionsConfig,
+    Pipeline, Selection, Split, Task,
 };
 
-use crate::engine::Checkpoints;
-use crate::evaluate::evaluate_rows;
+use crate::engine::{Checkpoints, Pairs};
+use crate::evaluate::{evaluate_rows, evaluate_seen, seen_in};
 use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, engine, solve};
 
 /// What a training run produced.
@@ -57,6 +60,9 @@ pub fn train_with(
     checkpoints: Option<&Checkpoints>,
 ) -> Result<Trained> {
     config.train.check()?;
+    let interactions = config.data.interactions.as_ref();
+    let chosen = config.model.clone().or_else(|| interactions.map(default_recommender));
+    check_interactions(chosen.as_ref(), interactions)?;
     let seed = config.train.seed;
     // What every column is.
     let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
@@ -112,12 +118,34 @@ pub fn train_with(
     }
 
     // What preparation learns from the training rows, and what it makes of them.
-    let columns = columns_for(config.model.as_ref(), &contract, &config.columns);
-    let pipeline = Pipeline::new(&contract, &columns)?
+    let columns = columns_for(chosen.as_ref(), &contract, &config.columns);
+    let mut pipeline = Pipeline::new(&contract, &columns)?
         .with_sequence(config.data.sequence.as_ref())?
         .fit(&train)?;
-    let train_samples = pipeline.collect_train(&train)?;
-    let valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
+    let mut train_samples = pipeline.collect_train(&train)?;
+    let mut valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
+    // The training row of each sample, where only some rows are samples.
+    let mut kept: Option<Vec<usize>> = None;
+    let mut pairs = None;
+    if let Some(interactions) = interactions {
+        let fitted = FittedInteractions::fit(interactions, &pipeline, &train_samples)?;
+        if let Some(ModelConfig::Bpr(bpr)) = &chosen {
+            let (positives, rows) = fitted.positives(&train_samples)?;
+            if rows.is_empty() {
+                let message = "no training row reaches `data.interactions.threshold`: lower it";
+                return Err(Error::Config(message.into()));
+            }
+            (train_samples, kept) = (positives, Some(rows));
+            valid_samples = match valid_samples {
+                Some(valid) => Some(fitted.positives(&valid)?.0).filter(|valid| valid.len > 0),
+                None => None,
+            };
+            let valid = valid_samples.as_ref();
+            let learned = Pairs::new(bpr.negatives, &fitted, &pipeline, &train_samples, valid)?;
+            pairs = Some(Arc::new(learned));
+        }
+        pipeline.interactions = Some(fitted);
+    }
 
     // The network.
     let signature = Signature {
@@ -130,9 +158,7 @@ pub fn train_with(
             _ => 0,
         },
     };
-    let model = config
-        .model
-        .clone()
+    let model = chosen
         .unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
     let network = model.init(&signature, seed, device)?;
     let rows =
@@ -163,7 +189,9 @@ pub fn train_with(
     };
     let data_sha256 = frame.fingerprint()?;
     let fitted: Fitted = match exact {
-        true => solve::solve(&model, &pipeline, &train, &train_samples, device, observer)?,
+        true => {
+            solve::solve(&model, network, &pipeline, &train, &train_samples, device, observer)?
+        }
         false => {
             let run = engine::run_id(&resolved.without_paths(), &data_sha256, device.name());
             let augment = augment(&config.augment, &train_samples.inputs)?;
@@ -173,10 +201,15 @@ pub fn train_with(
                 train: &train_samples,
                 valid: valid_samples.as_ref(),
                 target: &pipeline.target,
+                pairs,
+                penalty: model.penalty(),
                 device,
                 checkpoints,
                 run: &run,
-                place: &|row| train.place(train_samples.inputs.source_row(row)),
+                place: &|row| {
+                    let row = kept.as_ref().map_or(row, |kept| kept[row]);
+                    train.place(train_samples.inputs.source_row(row))
+                },
             };
             engine::fit(network, &job, observer)?
         }
@@ -196,7 +229,12 @@ pub fn train_with(
         Bundle::new(signature, contract, pipeline, model, &fitted.network, provenance)?;
     let predictor = bundle.clone().predictor(device)?;
     let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
-    let report = |rows: &Selection<'_>, only_last: bool| evaluate_rows(&predictor, rows, only_last);
+    let ranks = matches!(bundle.model, ModelConfig::Bpr(_));
+    let seen = if ranks { seen_in(&predictor, &train)? } else { Seen::default() };
+    let report = |rows: &Selection<'_>, only_last: bool| match ranks {
+        true => evaluate_seen(&predictor, rows, &seen),
+        false => evaluate_rows(&predictor, rows, only_last),
+    };
     let valid = valid.as_ref().map(|rows| report(rows, false)).transpose()?;
     let test = test.as_ref().map(|rows| report(rows, only_last)).transpose()?;
     bundle.report = json!({ "valid": valid, "test": test, "training": fitted.history });
@@ -226,6 +264,37 @@ fn default_model(signature: &Signature, inputs: &Inputs) -> ModelConfig {
         (Inputs::Sequences(_), _) => ModelConfig::Conv1d(Default::default()),
         _ => ModelConfig::Mlp(Default::default()),
     }
+}
+
+/// Ratings are predicted where there are some; what has a threshold, or no rating, is ranked.
+fn default_recommender(interactions: &InteractionsConfig) -> ModelConfig {
+    match (&interactions.rating, interactions.threshold) {
+        (Some(_), None) => ModelConfig::Mf(Default::default()),
+        _ => ModelConfig::Bpr(Default::default()),
+    }
+}
+
+/// Whether model and interactions suit each other.
+fn check_interactions(
+    model: Option<&ModelConfig>,
+    interactions: Option<&InteractionsConfig>,
+) -> Result<()> {
+    let message = match (model, interactions) {
+        (Some(ModelConfig::Bpr(_)), None) => {
+            "the model `bpr` needs `[data.interactions]`: say there which columns name `user` and `item`"
+        }
+        (Some(ModelConfig::Mf(_)), Some(InteractionsConfig { rating: None, .. })) => {
+            "the model `mf` learns ratings, but `[data.interactions]` names no `rating`: add it, or use `kind = \"bpr\"`"
+        }
+        (Some(ModelConfig::Mf(_)), Some(InteractionsConfig { threshold: Some(_), .. })) => {
+            "`data.interactions.threshold` has no meaning with the model `mf`, which learns each rating: remove it, or use `kind = \"bpr\"`"
+        }
+        (Some(ModelConfig::Mf(_) | ModelConfig::Bpr(_)), _) | (_, None) => return Ok(()),
+        (_, Some(_)) => {
+            "`[data.interactions]` goes with the models `mf` and `bpr`: choose one of them, or remove it"
+        }
+    };
+    Err(Error::Config(message.into()))
 }
 
 fn augment(config: &AugmentConfig, inputs: &Inputs) -> Result<Option<Augment>> {

@@ -25,7 +25,9 @@
 mod model;
 
 pub use model::Model;
-pub use tesla_core::{Bundle, Device, DeviceChoice, ModelConfig, Predictions, Predictor};
+pub use tesla_core::{
+    Bundle, Device, DeviceChoice, ModelConfig, Predictions, Predictor, Ranked, Seen,
+};
 pub use tesla_data::{Dataset, Frame};
 pub use tesla_train::{Config, Error, Event, Observer, Report, Result, TrainConfig};
 
@@ -35,7 +37,7 @@ pub mod ingest {
 
     pub use tesla_data::config::{CsvConfig, JsonConfig};
     pub use tesla_data::source::{CsvSource, IdxSource, ImageFolder, JsonSource, Source, open};
-    pub use tesla_data::{Contract, DataConfig, Dataset, Frame, Paths};
+    pub use tesla_data::{Contract, DataConfig, Dataset, Frame, InteractionsConfig, Paths};
 
     use crate::Result;
 
@@ -76,7 +78,9 @@ pub mod prepare {
 
 /// From a data set to a model.
 pub mod train {
-    pub use tesla_core::model::{Block, CnnConfig, LinearConfig, LogisticConfig, MlpConfig};
+    pub use tesla_core::model::{
+        Block, BprConfig, CnnConfig, LinearConfig, LogisticConfig, MfConfig, MfSolver, MlpConfig,
+    };
     pub use tesla_train::{EarlyStop, Optimizer, Silent, train};
 
     use crate::{Config, Dataset, Device, DeviceChoice, Model, ModelConfig, Result};
@@ -124,7 +128,8 @@ pub mod train {
 /// How good a model is.
 pub mod evaluate {
     pub use tesla_train::Report;
-    pub use tesla_train::evaluate::Metrics;
+    pub use tesla_train::evaluate::{InteractionFigures, Metrics};
+    pub use tesla_train::metrics::ranking::{Candidates, RankingFigures};
     pub use tesla_train::metrics::{Classification, Regression, classification, regression};
 
     use tesla_data::BadPolicy;

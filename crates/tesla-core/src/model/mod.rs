@@ -206,6 +206,15 @@ impl ModelConfig {
         matches!(self, ModelConfig::Mf(_) | ModelConfig::Bpr(_))
     }
 
+    /// The penalty of vectors and of single numbers that mini-batches add to the loss, where there is one.
+    pub fn penalty(&self) -> Option<[f64; 2]> {
+        match self {
+            ModelConfig::Mf(config) => Some([config.l2, config.l2_bias]),
+            ModelConfig::Bpr(config) => Some([config.l2; 2]),
+            _ => None,
+        }
+    }
+
     /// Builds the network with seeded random weights and seeded dropout. Both are drawn on the host,
     /// so that they are the same on every device.
     ///
@@ -323,6 +332,22 @@ impl Network {
             Network::Conv1d(network) => network.forward(batch.sequences()),
             Network::Lstm(network) => network.forward(batch.sequences()),
             Network::Mf(mf) => mf.forward(batch.flat()),
+        }
+    }
+
+    /// Like [`Network::forward`], and for each row the penalty of the weights it looks up, where the model
+    /// has one.
+    pub fn forward_with_penalty(
+        &self,
+        batch: Batch,
+        penalty: Option<[f64; 2]>,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        match (self, penalty) {
+            (Network::Mf(mf), Some(penalty)) => {
+                let (scores, penalty) = mf.forward_with_penalty(batch.flat(), penalty);
+                (scores, Some(penalty))
+            }
+            _ => (self.forward(batch), None),
         }
     }
 

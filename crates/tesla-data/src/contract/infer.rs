@@ -9,7 +9,6 @@ use crate::arrow::datatypes::{DataType, Field};
 use crate::config::{ColumnConfigs, DataConfig};
 use crate::error::list;
 use crate::frame::{as_strings, downcast};
-use crate::interactions::INTERACTION;
 use crate::prepare::REMAINING_LIFE;
 use crate::source::{IMAGE_KEY, TEXT_KEY};
 use crate::{Error, Frame, Result};

@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use tesla_core::Network;
 use tesla_data::augment::Mix;
 use tesla_data::prepare::FittedTarget;
 use tesla_data::{Samples, Target};
 
+use super::pairs::Pairs;
 use crate::{ClassWeights, Error, Result, TrainConfig};
 
 /// What the network is pulled towards.
@@ -18,9 +21,14 @@ pub(super) enum Goal {
         /// Focal loss (Lin et al. 2017): each row's loss times `(1 - p)^focus`.
         focus: f64,
     },
+    /// Items that users have score above others (Rendle et al. 2009).
+    Pairs(Arc<Pairs>),
     /// Mean squared error of what the target is scaled to, and what one of that is.
     Value { target: FittedTarget, unit: f64 },
 }
+
+/// The validation metric of a model that ranks.
+pub(super) const NDCG: &str = "ndcg@10";
 
 /// The targets of one batch, on the host.
 pub(super) struct Targets {
@@ -66,6 +74,7 @@ impl Goal {
     pub(super) fn metric(&self) -> &'static str {
         match self {
             Goal::Classes { .. } => "accuracy",
+            Goal::Pairs(_) => NDCG,
             Goal::Value {
                 target: FittedTarget::Value { log: true, .. },
                 ..
@@ -109,6 +118,9 @@ impl Goal {
 
     /// The weighted mean loss over a batch, shape `[1]`.
     pub(super) fn loss(&self, output: Tensor<2>, targets: Targets, device: &Device) -> Tensor<1> {
+        if let Goal::Pairs(pairs) = self {
+            return pairs.loss(output);
+        }
         let [rows, outputs] = output.dims();
         let target: Tensor<2> =
             Tensor::from_data(TensorData::new(targets.values, [rows, outputs]), device);
@@ -124,7 +136,7 @@ impl Goal {
                     false => loss,
                 }
             }
-            Goal::Value { .. } => (output - target).powi_scalar(2),
+            Goal::Pairs(_) | Goal::Value { .. } => (output - target).powi_scalar(2),
         };
         if targets.weights.iter().all(|w| *w == 1.0) {
             return losses.mean();
@@ -143,14 +155,14 @@ impl Goal {
         samples: &Samples,
         device: &Device,
     ) -> Result<(f64, f64)> {
+        if let Goal::Pairs(pairs) = self {
+            return pairs.evaluate(network, samples, device);
+        }
         let order: Vec<usize> = (0..samples.len).collect();
         let (mut loss, mut hits) = (0.0, 0usize);
         for rows in order.chunks(VALID_ROWS) {
             let batch = tesla_core::Batch::gather(&samples.inputs, rows, device)?;
-            let output = network.forward(batch).try_into_data_as::<f32>();
-            let output = output.and_then(|data| Ok(data.try_into_vec::<f32>()?)).map_err(|e| {
-                tesla_core::Error::Device(format!("the device did not deliver the scores: {e}"))
-            })?;
+            let output = read(network.forward(batch))?;
             match (self, &samples.target) {
                 (Goal::Classes { count, .. }, Target::Classes(all)) => {
                     for (row, scores) in std::iter::zip(rows, output.chunks_exact(*count)) {
@@ -171,15 +183,24 @@ impl Goal {
         }
         let rows = samples.len as f64;
         let metric = match self {
-            Goal::Classes { .. } => hits as f64 / rows,
+            Goal::Classes { .. } | Goal::Pairs(_) => hits as f64 / rows,
             Goal::Value { unit, .. } => (loss / rows).sqrt() * unit,
         };
         Ok((loss / rows, metric))
     }
 }
 
+/// Scores on the host.
+pub(super) fn read(output: Tensor<2>) -> Result<Vec<f32>> {
+    let output = output.try_into_data_as::<f32>();
+    let output = output.and_then(|data| Ok(data.try_into_vec::<f32>()?)).map_err(|e| {
+        tesla_core::Error::Device(format!("the device did not deliver the scores: {e}"))
+    })?;
+    Ok(output)
+}
+
 /// Rows per pass when only looking at the loss.
-const VALID_ROWS: usize = 256;
+pub(super) const VALID_ROWS: usize = 256;
 
 fn class_weights(config: &ClassWeights, labels: &[String], train: &Target) -> Result<Vec<f32>> {
     match config {

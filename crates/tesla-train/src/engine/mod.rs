@@ -4,8 +4,10 @@ mod checkpoint;
 mod goal;
 mod optimizer;
 mod pace;
+mod pairs;
 mod schedule;
 
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -23,11 +25,12 @@ use tesla_data::{Inputs, Samples};
 use crate::train::Fitted;
 use crate::{Error, Event, Observer, Result, TrainConfig};
 use checkpoint::{Progress, Tensors, part};
-use goal::{Goal, Targets};
+use goal::{Goal, NDCG, Targets};
 use optimizer::{Gradients, Optimizer, weights, with_weights};
 use pace::Pace;
 
 pub use checkpoint::Checkpoints;
+pub(crate) use pairs::Pairs;
 pub use schedule::Schedule;
 
 /// What a network is trained on and how.
@@ -36,6 +39,10 @@ pub(crate) struct Job<'a> {
     pub(crate) train: &'a Samples,
     pub(crate) valid: Option<&'a Samples>,
     pub(crate) target: &'a FittedTarget,
+    /// What ranking is learned from, where the model ranks.
+    pub(crate) pairs: Option<Arc<Pairs>>,
+    /// The penalty of vectors and of numbers of ids, where the model has one.
+    pub(crate) penalty: Option<[f64; 2]>,
     /// How training images are changed by chance.
     pub(crate) augment: Option<&'a Augment>,
     pub(crate) device: &'a Device,
@@ -54,7 +61,10 @@ const UNREAD: usize = 32;
 /// Trains `network` and keeps the weights that do best on the validation rows.
 pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) -> Result<Fitted> {
     let Job { config, train, .. } = *job;
-    let goal = Goal::new(job.target, &train.target, config)?;
+    let goal = match &job.pairs {
+        Some(pairs) => Goal::Pairs(pairs.clone()),
+        None => Goal::new(job.target, &train.target, config)?,
+    };
     let mut run = Run::start(network, job, &goal)?;
     if run.progress.step > 0 || run.progress.epoch > 1 {
         observer.event(Event::Resumed {
@@ -160,6 +170,10 @@ impl<'a> Run<'a> {
         let goal = self.goal;
         let prepare = |rows: &'_ [usize]| -> Result<_> {
             let mut targets = goal.targets(&train.target, rows);
+            if let Goal::Pairs(pairs) = goal {
+                let values = train.inputs.gather(rows)?;
+                return Ok((pairs.with_negatives(values, rows, seed, epoch), targets));
+            }
             let (Some(augment), Inputs::Images(set)) = (augment, &train.inputs) else {
                 return Ok((train.inputs.gather(rows)?, targets));
             };
@@ -249,10 +263,14 @@ impl<'a> Run<'a> {
         let done = (self.progress.epoch as u64) << 32 | step as u64;
         self.network.reseed(config.seed, done);
         let shape = train.inputs.row_shape();
-        let batch = Batch::new(ready.values, ready.rows.len(), &shape, &self.recording);
-        let loss = self
-            .goal
-            .loss(self.network.forward(batch), ready.targets, &self.recording);
+        // As many as rows, or more where others are drawn against each.
+        let rows = ready.values.len() / shape.iter().product::<usize>().max(1);
+        let batch = Batch::new(ready.values, rows, &shape, &self.recording);
+        let (output, penalty) = self.network.forward_with_penalty(batch, self.job.penalty);
+        let mut loss = self.goal.loss(output, ready.targets, &self.recording);
+        if let Some(penalty) = penalty {
+            loss = loss + penalty.mean();
+        }
         let shown = loss.clone().inner();
         let loss = if share < 1.0 {
             loss.mul_scalar(share)
@@ -322,6 +340,10 @@ impl<'a> Run<'a> {
             crate::StopMetric::Loss => valid_loss,
             crate::StopMetric::Accuracy => match valid_metric {
                 Some(accuracy) if metric == "accuracy" => -accuracy,
+                _ => valid_loss,
+            },
+            crate::StopMetric::Ndcg => match valid_metric {
+                Some(ndcg) if metric == NDCG => -ndcg,
                 _ => valid_loss,
             },
         };

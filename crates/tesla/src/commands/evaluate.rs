@@ -6,7 +6,7 @@ use clap::Parser;
 use tesla::{Bundle, Config, DeviceChoice};
 use tesla_data::contract::Need;
 
-use super::{open_device, open_rows};
+use super::{open_device, open_rows, seen};
 use crate::show;
 
 #[derive(Parser)]
@@ -15,6 +15,10 @@ pub(crate) struct Args {
     model: PathBuf,
     /// Rows that carry the target.
     data: String,
+    /// Models that rank: rows of users and items, such as the training rows. What a user has there is left
+    /// out of the user's list.
+    #[arg(long, value_name = "DATA")]
+    seen: Option<String>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -32,21 +36,30 @@ pub(crate) fn run(args: Args) -> Result<()> {
         );
     }
     let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    let sequence = config.and_then(|config| config.data.sequence);
+    let data = config.map(|config| config.data).unwrap_or_default();
+    let unrated = data.interactions.filter(|interactions| interactions.rating.is_none());
+    let sequence = data.sequence;
     let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
         // The target is made of the rows; each group ends with its last.
         Some(sequence) => {
             let frame = bundle.contract.read(source, Need::Features)?;
             frame.with_remaining_life(&sequence, None)?
         }
-        None => bundle.contract.read(source, Need::Target)?,
+        None => match unrated {
+            Some(interactions) => {
+                let frame = bundle.contract.read(source, Need::Features)?;
+                frame.with_interaction(&interactions)?
+            }
+            None => bundle.contract.read(source, Need::Target)?,
+        },
     };
     let frame = frame.settle(&bundle.contract, &policy)?;
     for bad in frame.bad() {
         eprintln!("left out: {}", bad.clone().into_error());
     }
     let predictor = bundle.predictor(&open_device(args.device)?)?;
-    let report = tesla_train::evaluate(&predictor, &frame.all())?;
+    let seen = seen(args.seen.as_deref(), &predictor)?;
+    let report = tesla_train::evaluate_seen(&predictor, &frame.all(), &seen)?;
     let mut stdout = std::io::stdout().lock();
     match args.json {
         true => writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?,
