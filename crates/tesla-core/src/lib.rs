@@ -14,6 +14,7 @@ pub mod device;
 mod error;
 pub mod model;
 mod predictor;
+mod recommend;
 mod weights;
 
 /// The library that models are written in, in the one version this workspace uses.
@@ -27,3 +28,4 @@ pub use device::{Device, DeviceChoice};
 pub use error::{Error, Result};
 pub use model::{Batch, ModelConfig, Network, Signature};
 pub use predictor::{Predictions, Predictor};
+pub use recommend::{Ranked, Seen, best};

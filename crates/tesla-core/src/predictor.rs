@@ -1,15 +1,15 @@
 //! The predictor: the only door to a prediction.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Tensor;
 use tesla_data::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use tesla_data::arrow::datatypes::{DataType, Field, Schema};
 use tesla_data::contract::Need;
 use tesla_data::prepare::FittedTarget;
-use tesla_data::{Inputs, Task};
+use tesla_data::{FittedInteractions, Inputs, Task};
 
-use crate::{Batch, Bundle, Device, Error, Network, Result};
+use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
 
 /// Rows per pass through the network: bounds memory, and keeps tensor shapes few.
 const CHUNK: usize = 256;
@@ -18,8 +18,10 @@ const CHUNK: usize = 256;
 #[derive(Debug)]
 pub struct Predictor {
     bundle: Bundle,
-    network: Network,
-    device: Device,
+    pub(crate) network: Network,
+    pub(crate) device: Device,
+    /// The vectors of items, each of length 1, once somebody has asked for neighbours.
+    pub(crate) directions: OnceLock<Vec<f32>>,
 }
 
 /// Predictions for some rows, in their order.
@@ -45,6 +47,7 @@ impl Predictor {
             bundle,
             network,
             device: device.clone(),
+            directions: OnceLock::new(),
         }
     }
 
@@ -99,9 +102,22 @@ impl Predictor {
                 }
             }
             FittedTarget::Value { .. } => {
-                Predictions::Values(scores.iter().map(|y| target.decode(*y)).collect())
+                Predictions::Values(scores.into_iter().map(|y| self.value(y)).collect())
             }
         })
+    }
+
+    /// What the network says in the target's unit: a rating within the range of those it learned from.
+    /// A model that ranks has no unit.
+    fn value(&self, y: f64) -> f64 {
+        let pipeline = &self.bundle.pipeline;
+        match (&self.bundle.model, &pipeline.interactions) {
+            (ModelConfig::Bpr(_), _) => y,
+            (_, Some(FittedInteractions { range, .. })) => {
+                pipeline.target.decode(y).max(range[0]).min(range[1])
+            }
+            _ => pipeline.target.decode(y),
+        }
     }
 
     /// The pipeline and the network come from one bundle; this catches one made by hand.
@@ -242,7 +258,7 @@ fn softmax(scores: &mut [f64]) {
 }
 
 /// A network's output on the host.
-fn read(output: Tensor<2>) -> Result<impl Iterator<Item = f64>> {
+pub(crate) fn read(output: Tensor<2>) -> Result<impl Iterator<Item = f64>> {
     let fail = |e: &dyn std::fmt::Display| {
         Error::Device(format!("the device did not deliver the predictions: {e}"))
     };

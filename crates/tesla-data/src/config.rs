@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::{ColumnKind, Task};
+use crate::interactions::InteractionsConfig;
 use crate::paths::Paths;
 use crate::prepare::{SequenceConfig, TextConfig};
 use crate::quarantine::{BadPolicy, Duplicates, OnBad};
@@ -60,6 +61,9 @@ pub struct DataConfig {
     /// Rows that follow each other in time: windows of them are the samples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sequence: Option<SequenceConfig>,
+    /// Users and items: which columns name them, and what a row says of the two.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interactions: Option<InteractionsConfig>,
     /// What happens to rows that repeat an earlier one in target and every feature.
     pub duplicates: Duplicates,
     /// What happens to a row that cannot be read or that breaks the contract.
@@ -101,6 +105,7 @@ impl Default for DataConfig {
             drop: Vec::new(),
             split: SplitConfig::default(),
             sequence: None,
+            interactions: None,
             duplicates,
             on_bad,
             max_bad,
@@ -160,7 +165,11 @@ impl DataConfig {
     /// Whether the column is left out: one that divides the rows, or that windows are built by, is
     /// read nevertheless.
     pub(crate) fn leaves_out(&self, column: &str) -> bool {
-        let needed = self.split.column.as_deref() == Some(column) || self.is_key(column);
+        let split = &self.split;
+        let mut divides = [&split.column, &split.user, &split.time].into_iter().flatten();
+        let needed = divides.any(|name| name == column)
+            || self.is_key(column)
+            || self.interactions.iter().any(|i| i.names(column));
         !needed && self.drop.iter().any(|dropped| dropped == column)
     }
 }
@@ -196,6 +205,14 @@ pub struct SplitConfig {
     /// `[columns]` names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
+    /// The column of users that `user_ratio`, `user_time` and `leave_one_out` go by. Default: `user`
+    /// in `[data.interactions]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The column of times, numbers or ISO dates, that `user_time` and `leave_one_out` go by.
+    /// Default: `time` in `[data.interactions]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time: Option<String>,
     /// Share of all rows used for early stopping and tuning, in 0..1.
     pub valid: f64,
     /// Share of all rows kept for the final figures, in 0..1.
@@ -213,6 +230,8 @@ impl Default for SplitConfig {
         Self {
             by: None,
             column: None,
+            user: None,
+            time: None,
             valid: 0.1,
             test: 0.2,
             test_rows: None,
@@ -240,6 +259,14 @@ pub enum SplitBy {
     /// the SHA-256 of its text, as a big-endian number over 2^64, are below `test`, below
     /// `test + valid`, or not. A row keeps its part when the table grows.
     Hash,
+    /// Shuffle the rows of each `user`, then cut: every user with enough rows is in every part.
+    UserRatio,
+    /// Of each `user` the earliest rows teach, later ones tune, the latest judge; rows of one `time`
+    /// are in the order in which they stand.
+    UserTime,
+    /// Of each `user` the last row by `time` judges and the one before tunes, where their shares are
+    /// above 0; without a `time`, rows drawn at random. Users of one row teach, of two also judge.
+    LeaveOneOut,
     /// The test rows are listed in a file; validation rows are drawn from the rest.
     Rows,
     /// The parts are those of an earlier run.
@@ -256,6 +283,9 @@ impl SplitBy {
             SplitBy::Time => "time",
             SplitBy::Column => "column",
             SplitBy::Hash => "hash",
+            SplitBy::UserRatio => "user_ratio",
+            SplitBy::UserTime => "user_time",
+            SplitBy::LeaveOneOut => "leave_one_out",
             SplitBy::Rows => "rows",
             SplitBy::File => "file",
         }

@@ -1,8 +1,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::arrow::array::ArrayRef;
 use crate::arrow::datatypes::{DataType, Field, Schema};
 use crate::config::{DataConfig, SplitBy, SplitConfig};
+use crate::interactions::InteractionsConfig;
 use crate::prepare::{Groups, SequenceConfig, read_numbers};
 use crate::source::Reading;
 use crate::split::{Key, Rows, Split, read_rows, split};
@@ -102,14 +104,20 @@ impl<'a> Sources<'a> {
         let (valid, test) = (own(&self.valid)?, own(&self.test)?);
         let frame = read(&self.source, schema)?;
         let after = self.after()?;
-        let with_life = |frame: Frame, after: Option<&[f64]>| match &config.sequence {
-            Some(sequence) => frame.with_remaining_life(sequence, after),
-            None => Ok(frame),
+        let with_target = |frame: Frame, after: Option<&[f64]>| {
+            let frame = match &config.interactions {
+                Some(interactions) => frame.with_interaction(interactions)?,
+                None => frame,
+            };
+            match &config.sequence {
+                Some(sequence) => frame.with_remaining_life(sequence, after),
+                None => Ok(frame),
+            }
         };
         Ok(Dataset {
-            frame: with_life(frame, None)?,
-            valid: valid.map(|frame| with_life(frame, None)).transpose()?,
-            test: test.map(|frame| with_life(frame, after.as_deref())).transpose()?,
+            frame: with_target(frame, None)?,
+            valid: valid.map(|frame| with_target(frame, None)).transpose()?,
+            test: test.map(|frame| with_target(frame, after.as_deref())).transpose()?,
             test_rows: config
                 .split
                 .test_rows
@@ -177,11 +185,26 @@ impl Dataset {
             values,
             place: &place,
         });
+        let [user, time] = by_user(&shares, config.interactions.as_ref());
+        let with_values = |name: Option<String>| -> Result<Option<(ArrayRef, String)>> {
+            name.map(|name| Ok((frame.column(&name)?, name))).transpose()
+        };
+        let (user, time) = (with_values(user)?, with_values(time)?);
         let rows = Rows {
             len: frame.len(),
             classes,
             listed: listed.as_deref(),
             key,
+            user: user.as_ref().map(|(values, name)| Key {
+                name,
+                values,
+                place: &place,
+            }),
+            time: time.as_ref().map(|(values, name)| Key {
+                name,
+                values,
+                place: &place,
+            }),
             saved: self.saved.as_ref(),
         };
         let parts = split(&shares, &rows, seed)?;
@@ -274,6 +297,7 @@ fn by_sequence(config: &DataConfig) -> SplitConfig {
     let is_said = split.by.is_some()
         || split.column.is_some()
         || split.file.is_some()
+        || split.user.is_some()
         || split.test_rows.is_some();
     let Some(sequence) = config.sequence.as_ref().filter(|_| !is_said) else {
         return split;
@@ -284,6 +308,17 @@ fn by_sequence(config: &DataConfig) -> SplitConfig {
         split.column = column.clone();
     }
     split
+}
+
+/// The columns of users and of times that rows are divided by, where they are.
+fn by_user(split: &SplitConfig, interactions: Option<&InteractionsConfig>) -> [Option<String>; 2] {
+    let by_user = [SplitBy::UserRatio, SplitBy::UserTime, SplitBy::LeaveOneOut];
+    if !split.by.is_some_and(|by| by_user.contains(&by)) {
+        return [None, None];
+    }
+    let user = || interactions.map(|i| i.user.clone());
+    let time = || interactions.and_then(|i| i.time.clone());
+    [split.user.clone().or_else(user), split.time.clone().or_else(time)]
 }
 
 /// Whether a column is a number or a text, which a source can deliver as either.

@@ -276,6 +276,8 @@ pub enum StopMetric {
     MedianAbsoluteError,
     /// Of numbers: the mean error as a share of the true number.
     Mape,
+    /// Of models that rank: NDCG at 10 of the users of the validation rows.
+    Ndcg,
 }
 
 impl StopMetric {
@@ -305,9 +307,16 @@ impl StopMetric {
     ///
     /// # Errors
     /// When the task does not have it.
-    pub(crate) fn figure(self, task: Task) -> Result<Option<&'static str>> {
-        if self == Self::Loss {
-            return Ok(None);
+    pub(crate) fn figure(self, task: Task, ranks: bool) -> Result<Option<&'static str>> {
+        match (self, ranks) {
+            (Self::Loss, _) => return Ok(None),
+            (Self::Ndcg, true) => return Ok(Some("ndcg")),
+            (Self::Ndcg, false) | (_, true) => {
+                return Err(Error::Config(
+                    "`train.early_stop.metric`: models that rank have `loss` and `ndcg`, which other models do not: choose one that the model has".into(),
+                ));
+            }
+            _ => {}
         }
         let (valid, other, target) = match task {
             Task::Classification => (&Self::OF_CLASSES[..], &Self::OF_NUMBERS[..], "a class"),

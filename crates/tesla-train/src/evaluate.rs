@@ -8,27 +8,31 @@
 mod baseline;
 mod curves;
 mod gather;
+mod ranking;
 mod sample;
 mod slices;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tesla_core::{Predictions, Predictor};
-use tesla_data::arrow::array::{Array, AsArray};
+use tesla_core::{ModelConfig, Predictions, Predictor, Seen};
+use tesla_data::arrow::array::{Array, AsArray, RecordBatch};
 use tesla_data::arrow::compute::{cast, concat_batches};
 use tesla_data::arrow::datatypes::{DataType, Float64Type};
 use tesla_data::contract::Need;
 use tesla_data::{Selection, Target, Task};
 
+use crate::metrics::ranking::RankingFigures;
 use crate::metrics::resample::{Interval, Resampling};
 use crate::metrics::{Bin, Classification, Regression, Undefined};
 use crate::{Error, Result};
 
 use gather::{Finished, Gather};
+use ranking::Cold;
 use slices::Cuts;
 
 pub(crate) use baseline::linear;
+pub use ranking::seen_in;
 
 /// The figures of a model on some rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +65,23 @@ pub struct Report {
     /// The worst mistakes, the worst first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worst: Vec<Mistake>,
+    /// What is known of users and items, where rows are interactions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interactions: Option<InteractionFigures>,
+}
+
+/// How many users and items training did not see, and what only ratings have.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InteractionFigures {
+    /// Users of these rows that training did not see.
+    pub cold_users: usize,
+    /// Items of these rows that training did not see.
+    pub cold_items: usize,
+    /// Rows of such a user or item.
+    pub cold_rows: usize,
+    /// The mean absolute error divided by the range of the training ratings (Goldberg et al. 2001).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nmae: Option<f64>,
 }
 
 /// Figures by task.
@@ -71,6 +92,8 @@ pub enum Metrics {
     Classification(Classification),
     /// The target is a number.
     Regression(Regression),
+    /// The model ranks items for users.
+    Ranking(RankingFigures),
 }
 
 /// Bootstrap intervals of the main figures.
@@ -196,6 +219,8 @@ pub struct Options {
     pub resampling: Resampling,
     /// Judge only the last row of each group of a sequence.
     pub only_last: bool,
+    /// What a model that ranks leaves out of the list of each user.
+    pub seen: Seen,
 }
 
 /// The worst mistakes that a report lists.
@@ -220,6 +245,9 @@ pub fn evaluate_with(
     options: &Options,
 ) -> Result<Report> {
     let bundle = predictor.bundle();
+    if let ModelConfig::Bpr(_) = bundle.model {
+        return ranking::rank_rows(predictor, rows, &options.seen);
+    }
     let target = &bundle.pipeline.target;
     let frame = rows.frame();
     let weights = options
@@ -232,11 +260,13 @@ pub fn evaluate_with(
         cuts.push(Cuts::new(column, &frame.column(column)?, target)?);
     }
     let mut all = Gather::new(target, WORST, sample::MOST);
+    let mut cold = Cold::default();
     judge(predictor, rows, options.only_last, |found| {
         let weights: Option<Vec<f64>> = weights
             .as_ref()
             .map(|all| found.rows.iter().map(|row| all[rows.row(*row)]).collect());
         all.update(&found, weights.as_deref())?;
+        cold.add(predictor, &found.batch)?;
         for cut in &mut cuts {
             cut.update(&found, weights.as_deref(), &|row| rows.row(row))?;
         }
@@ -256,6 +286,17 @@ pub fn evaluate_with(
         worst,
         constant,
     } = all.finish(target, &options.resampling, is_life)?;
+    let interactions = bundle.pipeline.interactions.as_ref().map(|fitted| {
+        let [low, high] = fitted.range;
+        let mae = match &metrics {
+            Metrics::Regression(metrics) if high > low => Some(metrics.mae),
+            _ => None,
+        };
+        InteractionFigures {
+            nmae: mae.map(|mae| mae / (high - low)),
+            ..cold.finish()
+        }
+    });
     Ok(Report {
         rows: count,
         weight,
@@ -270,6 +311,7 @@ pub fn evaluate_with(
             .map(|cut| cut.finish(target, &options.resampling))
             .collect::<Result<_>>()?,
         worst: worst.into_iter().map(|worst| worst.named(target, rows)).collect(),
+        interactions,
     })
 }
 
@@ -277,6 +319,8 @@ pub fn evaluate_with(
 pub(crate) struct Judged {
     /// Their places in the selection.
     pub(crate) rows: Vec<usize>,
+    /// The batch they are from, as the contract has it.
+    pub(crate) batch: RecordBatch,
     pub(crate) truth: Target,
     pub(crate) predictions: Predictions,
 }
@@ -317,6 +361,7 @@ pub(crate) fn judge(
                 true => predictions,
                 false => predictions.take(&judged),
             },
+            batch: conformed,
         })?;
         start += batch.num_rows();
     }
@@ -349,6 +394,7 @@ impl Report {
         match &self.metrics {
             Metrics::Classification(m) => ("accuracy", m.accuracy),
             Metrics::Regression(m) => ("r2", m.r2),
+            Metrics::Ranking(m) => ("ndcg", m.ndcg),
         }
     }
 
@@ -356,7 +402,7 @@ impl Report {
     pub fn task(&self) -> Task {
         match &self.metrics {
             Metrics::Classification(_) => Task::Classification,
-            Metrics::Regression(_) => Task::Regression,
+            Metrics::Regression(_) | Metrics::Ranking(_) => Task::Regression,
         }
     }
 
@@ -411,6 +457,15 @@ impl Metrics {
                 .chain(top.into_iter().filter(|(_, value)| value.is_some()))
                 .collect()
             }
+            Metrics::Ranking(m) => vec![
+                ("ndcg", Some(m.ndcg)),
+                ("map", Some(m.map)),
+                ("mrr", Some(m.mrr)),
+                ("precision", Some(m.precision)),
+                ("recall", Some(m.recall)),
+                ("hit_rate", Some(m.hit_rate)),
+                ("coverage", Some(m.coverage)),
+            ],
             Metrics::Regression(m) => {
                 let pinball = |i: usize| m.pinball.map(|p| p[i]);
                 let cmapss = m.cmapss.map(|score| ("cmapss", Some(score)));

@@ -21,6 +21,6 @@ pub use config::{
 };
 pub use engine::{Checkpoints, Schedule};
 pub use error::{Error, Result};
-pub use evaluate::{Report, evaluate, evaluate_with};
+pub use evaluate::{Report, evaluate, evaluate_with, seen_in};
 pub use observer::{Event, Observer, Silent};
 pub use train::{Trained, findings, train, train_with};

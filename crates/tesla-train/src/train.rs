@@ -1,16 +1,19 @@
+use std::sync::Arc;
+
 use serde_json::{Value, json};
-use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
+use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Seen, Signature};
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
 use tesla_data::contract::Role;
 use tesla_data::prepare::TextEncoding;
 use tesla_data::{
-    BadRow, ColumnKind, Contract, Dataset, Frame, Inputs, Pipeline, Samples, Selection, Split, Task,
+    BadRow, ColumnKind, Contract, Dataset, FittedInteractions, Frame, Inputs, InteractionsConfig,
+    Pipeline, Samples, Selection, Split, Task,
 };
 
-use crate::engine::Checkpoints;
-use crate::evaluate::{Options, evaluate_with, linear};
+use crate::engine::{Checkpoints, Pairs};
+use crate::evaluate::{Options, evaluate_with, linear, seen_in};
 use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, decide, engine, solve};
 
 /// What a training run produced.
@@ -59,6 +62,9 @@ pub fn train_with(
 ) -> Result<Trained> {
     config.train.check()?;
     config.evaluate.check()?;
+    let interactions = config.data.interactions.as_ref();
+    let chosen = config.model.clone().or_else(|| interactions.map(default_recommender));
+    check_interactions(chosen.as_ref(), interactions)?;
     let seed = config.train.seed;
     // What every column is.
     let contract = contract(config, &data.frame)?;
@@ -99,7 +105,8 @@ pub fn train_with(
         labels,
         valid.as_ref().map_or(0, Selection::len),
     )?;
-    let stop = config.train.early_stop.metric.figure(contract.task)?;
+    let ranks = matches!(chosen, Some(ModelConfig::Bpr(_)));
+    let stop = config.train.early_stop.metric.figure(contract.task, ranks)?;
 
     // Whether the parts are apart.
     // The auditor holds columns whole, which a table larger than memory must not be.
@@ -124,14 +131,36 @@ pub fn train_with(
     }
 
     // What preparation learns from the training rows, and what it makes of them.
-    let columns = columns_for(config.model.as_ref(), &contract, &config.columns);
-    let pipeline = Pipeline::new(&contract, &columns)?
+    let columns = columns_for(chosen.as_ref(), &contract, &config.columns);
+    let mut pipeline = Pipeline::new(&contract, &columns)?
         .with_sequence(config.data.sequence.as_ref())?
         .fit(&train)?;
-    let train_samples = pipeline.collect_train(&train)?;
-    let valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
+    let mut train_samples = pipeline.collect_train(&train)?;
+    let mut valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
+    // The training row of each sample, where only some rows are samples.
+    let mut kept: Option<Vec<usize>> = None;
+    let mut pairs = None;
+    if let Some(interactions) = interactions {
+        let fitted = FittedInteractions::fit(interactions, &pipeline, &train_samples)?;
+        if let Some(ModelConfig::Bpr(bpr)) = &chosen {
+            let (positives, rows) = fitted.positives(&train_samples)?;
+            if rows.is_empty() {
+                let message = "no training row reaches `data.interactions.threshold`: lower it";
+                return Err(Error::Config(message.into()));
+            }
+            (train_samples, kept) = (positives, Some(rows));
+            valid_samples = match valid_samples {
+                Some(valid) => Some(fitted.positives(&valid)?.0).filter(|valid| valid.len > 0),
+                None => None,
+            };
+            let valid = valid_samples.as_ref();
+            let learned = Pairs::new(bpr.negatives, &fitted, &pipeline, &train_samples, valid)?;
+            pairs = Some(Arc::new(learned));
+        }
+        pipeline.interactions = Some(fitted);
+    }
 
-    let weights = weights(&contract, &train, &train_samples)?;
+    let weights = weights(&contract, &train, &train_samples, kept.as_deref())?;
     let weights = engine::row_weights(
         weights,
         &config.train.class_weights,
@@ -150,10 +179,7 @@ pub fn train_with(
             _ => 0,
         },
     };
-    let model = config
-        .model
-        .clone()
-        .unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
+    let model = chosen.unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
     let network = model.init(&signature, seed, device)?;
     let rows =
         [Some(&train), valid.as_ref(), test.as_ref()].map(|part| part.map_or(0, Selection::len));
@@ -189,7 +215,7 @@ pub fn train_with(
                 samples: &train_samples,
                 weights: weights.as_deref(),
             };
-            solve::solve(&model, &pipeline, &rows, device, observer)?
+            solve::solve(&model, network, &pipeline, &rows, device, observer)?
         }
         false => {
             let run = engine::run_id(&resolved.without_paths(), &data_sha256, device.name());
@@ -202,10 +228,15 @@ pub fn train_with(
                 valid: valid_samples.as_ref(),
                 target: &pipeline.target,
                 weights: weights.as_deref(),
+                pairs,
+                penalty: model.penalty(),
                 device,
                 checkpoints,
                 run: &run,
-                place: &|row| train.place(train_samples.inputs.source_row(row)),
+                place: &|row| {
+                    let row = kept.as_ref().map_or(row, |kept| kept[row]);
+                    train.place(train_samples.inputs.source_row(row))
+                },
             };
             engine::fit(network, &job, observer)?
         }
@@ -228,6 +259,11 @@ pub fn train_with(
     }
     let predictor = bundle.clone().predictor(device)?;
     let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
+    let seen = if ranks {
+        seen_in(&predictor, &train)?
+    } else {
+        Seen::default()
+    };
     let is_tested = test.is_some();
     let report = |rows: &Selection<'_>, only_last: bool, baseline: bool| -> Result<Report> {
         let options = Options {
@@ -237,10 +273,11 @@ pub fn train_with(
             },
             weight: config.evaluate.weight.clone(),
             only_last,
+            seen: seen.clone(),
             ..Options::default()
         };
         let mut report = evaluate_with(&predictor, rows, &options)?;
-        if baseline {
+        if baseline && !ranks {
             let linear = linear(predictor.bundle(), &train_samples, rows, &options, device)?;
             report.baselines.extend(linear);
         }
@@ -282,11 +319,13 @@ fn default_model(signature: &Signature, inputs: &Inputs) -> ModelConfig {
     }
 }
 
-/// What the training rows weigh, where a column says so: one number for each sample.
+/// What the training rows weigh, where a column says so: one number for each sample. `kept` names the row
+/// of each where only some rows are samples.
 fn weights(
     contract: &Contract,
     train: &Selection<'_>,
     samples: &Samples,
+    kept: Option<&[usize]>,
 ) -> Result<Option<Vec<f64>>> {
     let mut all: Option<Vec<f64>> = None;
     for batch in train.batches()? {
@@ -296,9 +335,44 @@ fn weights(
         all.get_or_insert_default().extend(next);
     }
     // A window weighs what its last row does.
-    let of_sample =
-        |all: Vec<f64>| (0..samples.len).map(|i| all[samples.inputs.source_row(i)]).collect();
-    Ok(all.map(of_sample))
+    let row = |sample: usize| kept.map_or_else(|| samples.inputs.source_row(sample), |k| k[sample]);
+    Ok(all.map(|all| (0..samples.len).map(|sample| all[row(sample)]).collect()))
+}
+
+/// Ratings are predicted where there are some; what has a threshold, or no rating, is ranked.
+fn default_recommender(interactions: &InteractionsConfig) -> ModelConfig {
+    match (&interactions.rating, interactions.threshold) {
+        (Some(_), None) => ModelConfig::Mf(Default::default()),
+        _ => ModelConfig::Bpr(Default::default()),
+    }
+}
+
+/// Whether model and interactions suit each other.
+fn check_interactions(
+    model: Option<&ModelConfig>,
+    interactions: Option<&InteractionsConfig>,
+) -> Result<()> {
+    let message = match (model, interactions) {
+        (Some(ModelConfig::Bpr(_)), None) => {
+            "the model `bpr` needs `[data.interactions]`: say there which columns name `user` and `item`"
+        }
+        (Some(ModelConfig::Mf(_)), Some(InteractionsConfig { rating: None, .. })) => {
+            "the model `mf` learns ratings, but `[data.interactions]` names no `rating`: add it, or use `kind = \"bpr\"`"
+        }
+        (
+            Some(ModelConfig::Mf(_)),
+            Some(InteractionsConfig {
+                threshold: Some(_), ..
+            }),
+        ) => {
+            "`data.interactions.threshold` has no meaning with the model `mf`, which learns each rating: remove it, or use `kind = \"bpr\"`"
+        }
+        (Some(ModelConfig::Mf(_) | ModelConfig::Bpr(_)), _) | (_, None) => return Ok(()),
+        (_, Some(_)) => {
+            "`[data.interactions]` goes with the models `mf` and `bpr`: choose one of them, or remove it"
+        }
+    };
+    Err(Error::Config(message.into()))
 }
 
 fn augment(config: &AugmentConfig, inputs: &Inputs) -> Result<Option<Augment>> {

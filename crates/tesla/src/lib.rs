@@ -26,7 +26,8 @@ mod model;
 
 pub use model::Model;
 pub use tesla_core::{
-    Batch, Bundle, Device, DeviceChoice, ModelConfig, Predictions, Predictor, Signature, burn,
+    Batch, Bundle, Device, DeviceChoice, ModelConfig, Predictions, Predictor, Ranked, Seen,
+    Signature, burn,
 };
 pub use tesla_data::{Dataset, Frame};
 pub use tesla_train::{Config, Error, Event, Observer, Report, Result, TrainConfig};
@@ -37,7 +38,7 @@ pub mod ingest {
 
     pub use tesla_data::config::{CsvConfig, JsonConfig};
     pub use tesla_data::source::{CsvSource, IdxSource, ImageFolder, JsonSource, Source, open};
-    pub use tesla_data::{Contract, DataConfig, Dataset, Frame, Paths};
+    pub use tesla_data::{Contract, DataConfig, Dataset, Frame, InteractionsConfig, Paths};
 
     use crate::Result;
 
@@ -79,8 +80,8 @@ pub mod prepare {
 /// From a data set to a model.
 pub mod train {
     pub use tesla_core::model::{
-        Block, CnnConfig, CustomConfig, CustomNetwork, LinearConfig, LogisticConfig, MlpConfig,
-        register,
+        Block, BprConfig, CnnConfig, CustomConfig, CustomNetwork, LinearConfig, LogisticConfig,
+        MfConfig, MfSolver, MlpConfig, register,
     };
     pub use tesla_train::{EarlyStop, Optimizer, Silent, train};
 
@@ -129,7 +130,8 @@ pub mod train {
 /// How good a model is.
 pub mod evaluate {
     pub use tesla_train::Report;
-    pub use tesla_train::evaluate::Metrics;
+    pub use tesla_train::evaluate::{InteractionFigures, Metrics};
+    pub use tesla_train::metrics::ranking::{Candidates, RankingFigures};
     pub use tesla_train::metrics::{Classification, Regression, classification, regression};
 
     use tesla_data::BadPolicy;

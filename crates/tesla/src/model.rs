@@ -1,10 +1,10 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tesla_core::{Bundle, Device, DeviceChoice, Predictions, Predictor};
+use tesla_core::{Bundle, Device, DeviceChoice, Predictions, Predictor, Ranked, Seen};
 use tesla_data::arrow::array::RecordBatch;
 
-use crate::{Report, Result};
+use crate::{Dataset, Report, Result};
 
 /// A trained model on a device: what `model.tesla` holds, ready to predict.
 #[derive(Debug)]
@@ -64,6 +64,30 @@ impl Model {
             })
             .collect::<Result<Vec<_>>>()?;
         self.predict(&self.predictor.bundle().contract.from_json(&rows)?)
+    }
+
+    /// The best `n` items for each user, without those in `seen`; see [`Predictor::recommend`].
+    ///
+    /// # Errors
+    /// When the model ranks no items.
+    pub fn recommend(&self, users: &[String], n: usize, seen: &Seen) -> Result<Vec<Ranked>> {
+        Ok(self.predictor.recommend(users, n, seen)?)
+    }
+
+    /// What users have in the rows of `data`, for [`Model::recommend`].
+    ///
+    /// # Errors
+    /// When the rows have not the model's columns of users and items.
+    pub fn seen(&self, data: &Dataset) -> Result<Seen> {
+        tesla_train::seen_in(&self.predictor, &data.frame.all())
+    }
+
+    /// The `n` items most like `item`, by the cosine of their vectors; see [`Predictor::neighbours`].
+    ///
+    /// # Errors
+    /// When the model knows no such item.
+    pub fn neighbours(&self, item: &str, n: usize) -> Result<Vec<(String, f64)>> {
+        Ok(self.predictor.neighbours(item, n)?)
     }
 
     /// The sealed model behind it.

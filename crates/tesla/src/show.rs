@@ -39,8 +39,34 @@ pub(crate) fn report(rows: &str, report: &Report) -> String {
         }
         Metrics::Regression(m) => {
             figures(&[("rmse", m.rmse), ("mae", m.mae), ("r2", m.r2)]);
+            if let Some(nmae) = report.interactions.as_ref().and_then(|i| i.nmae) {
+                figures(&[("nmae", nmae)]);
+            }
             out += &baselines(report, "rmse");
         }
+        Metrics::Ranking(m) => {
+            figures(&[("ndcg", m.ndcg), ("map", m.map), ("mrr", m.mrr)]);
+            figures(&[("precision", m.precision), ("recall", m.recall)]);
+            figures(&[("hit rate", m.hit_rate), ("coverage", m.coverage)]);
+            out += &format!(
+                "  of the first {} of all items but those in the user's training rows; {} users\n",
+                m.k, m.users
+            );
+            out += &baselines(report, "ndcg");
+        }
+    }
+    if let Some(cold) = report.interactions.as_ref().filter(|cold| cold.cold_rows > 0) {
+        out += &format!(
+            "  unknown to training: {} users and {} items, in {} rows; {}\n",
+            cold.cold_users,
+            cold.cold_items,
+            cold.cold_rows,
+            match report.metrics {
+                Metrics::Ranking(_) =>
+                    "such users are shown the most popular items, such items nobody",
+                _ => "the mean rating and what is known of the other side stand in",
+            }
+        );
     }
     out
 }
@@ -56,6 +82,7 @@ fn baselines(report: &Report, figure: &str) -> String {
             "majority" => "always saying the commonest class",
             "mean" => "always saying the mean",
             "logistic" => "logistic regression",
+            "popularity" => "showing everybody the most popular items",
             _ => "linear regression",
         };
         let _ = writeln!(out, "  {value:.4} is the {figure} of {who}");

@@ -21,7 +21,7 @@ use crate::{Device, Error, Result, weights};
 
 pub use cnn::{Block, Cnn, CnnConfig, Padding, Pooling};
 pub use custom::{Custom, CustomConfig, CustomNetwork, register};
-pub use factors::{Mf, MfConfig};
+pub use factors::{BprConfig, Factors, Mf, MfConfig, MfSolver};
 pub use mlp::{Activation, Mlp, MlpConfig};
 pub use sequence::{Conv1dNet, Conv1dNetConfig, Lstm, LstmConfig};
 pub use text::{Bag, BagConfig, TextCnn, TextCnnConfig};
@@ -49,6 +49,8 @@ pub enum ModelConfig {
     Lstm(LstmConfig),
     /// Matrix factorisation: the ratings of users for items.
     Mf(MfConfig),
+    /// Bayesian personalised ranking: which items a user should see first.
+    Bpr(BprConfig),
     /// A network of the program's own: see [`register`].
     Custom(CustomConfig),
 }
@@ -153,7 +155,7 @@ pub enum Network {
     Conv1d(Conv1dNet),
     /// A long short-term memory.
     Lstm(Lstm),
-    /// Matrix factorisation.
+    /// Matrix factorisation, for ratings or for ranks.
     Mf(Mf),
     /// A network of the program's own.
     Custom(Custom),
@@ -161,7 +163,7 @@ pub enum Network {
 
 impl ModelConfig {
     /// Every kind with its default configuration.
-    fn all() -> [Self; 10] {
+    fn all() -> [Self; 11] {
         [
             ModelConfig::Linear(Default::default()),
             ModelConfig::Logistic(Default::default()),
@@ -172,6 +174,7 @@ impl ModelConfig {
             ModelConfig::Conv1d(Default::default()),
             ModelConfig::Lstm(Default::default()),
             ModelConfig::Mf(Default::default()),
+            ModelConfig::Bpr(Default::default()),
             ModelConfig::Custom(Default::default()),
         ]
     }
@@ -188,6 +191,7 @@ impl ModelConfig {
             ModelConfig::Conv1d(_) => "conv1d",
             ModelConfig::Lstm(_) => "lstm",
             ModelConfig::Mf(_) => "mf",
+            ModelConfig::Bpr(_) => "bpr",
             ModelConfig::Custom(_) => "custom",
         }
     }
@@ -216,7 +220,16 @@ impl ModelConfig {
 
     /// Whether the model reads categories as ids.
     pub fn reads_ids(&self) -> bool {
-        matches!(self, ModelConfig::Mf(_))
+        matches!(self, ModelConfig::Mf(_) | ModelConfig::Bpr(_))
+    }
+
+    /// The penalty of vectors and of single numbers that mini-batches add to the loss, where there is one.
+    pub fn penalty(&self) -> Option<[f64; 2]> {
+        match self {
+            ModelConfig::Mf(config) => Some([config.l2, config.l2_bias]),
+            ModelConfig::Bpr(config) => Some([config.l2; 2]),
+            _ => None,
+        }
     }
 
     /// The same model without dropout: gradients of its outputs by its inputs are of this one, which
@@ -227,6 +240,7 @@ impl ModelConfig {
             ModelConfig::Linear(_)
             | ModelConfig::Logistic(_)
             | ModelConfig::Mf(_)
+            | ModelConfig::Bpr(_)
             | ModelConfig::Custom(_) => {}
             ModelConfig::Mlp(config) => config.dropout = 0.0,
             ModelConfig::Cnn(config) => config.dropout = 0.0,
@@ -272,7 +286,7 @@ impl ModelConfig {
             (ModelConfig::Logistic(_), Task::Regression) => {
                 return Err(wrong("classes to predict, but the target is a number"));
             }
-            (ModelConfig::Mf(_), Task::Classification) => {
+            (ModelConfig::Mf(_) | ModelConfig::Bpr(_), Task::Classification) => {
                 return Err(wrong("ratings to predict, but the target is a class"));
             }
             (ModelConfig::Custom(config), _) => {
@@ -280,7 +294,7 @@ impl ModelConfig {
             }
             _ => {}
         }
-        if !signature.ids.is_empty() && !matches!(self, ModelConfig::Mlp(_) | ModelConfig::Mf(_)) {
+        if !signature.ids.is_empty() && !(self.reads_ids() || matches!(self, ModelConfig::Mlp(_))) {
             return Err(wrong("numbers, but a category has `encode = \"embedding\"`"));
         }
         if (signature.vocabulary > 0) != self.reads_words() {
@@ -317,9 +331,13 @@ impl ModelConfig {
                 let ids = [signature.ids[0].1, signature.ids[1].1];
                 Network::Mf(config.init(ids, device.burn())?)
             }
-            (ModelConfig::Mf(_), _) => {
+            (ModelConfig::Bpr(config), [2]) if signature.ids.len() == 2 => {
+                let ids = [signature.ids[0].1, signature.ids[1].1];
+                Network::Mf(config.init(ids, device.burn())?)
+            }
+            (ModelConfig::Mf(_) | ModelConfig::Bpr(_), _) => {
                 return Err(wrong(
-                    "two categories as features, a user and an item: drop the others and say `kind = \"category\"` for these",
+                    "a user and an item: say which columns they are in `[data.interactions]`",
                 ));
             }
             (ModelConfig::Mlp(config), input) => {
@@ -356,6 +374,22 @@ impl Network {
             Network::Lstm(network) => network.forward(batch.sequences()),
             Network::Mf(mf) => mf.forward(batch.flat()),
             Network::Custom(network) => network.forward(batch),
+        }
+    }
+
+    /// Like [`Network::forward`], and for each row the penalty of the weights it looks up, where the model
+    /// has one.
+    pub fn forward_with_penalty(
+        &self,
+        batch: Batch,
+        penalty: Option<[f64; 2]>,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        match (self, penalty) {
+            (Network::Mf(mf), Some(penalty)) => {
+                let (scores, penalty) = mf.forward_with_penalty(batch.flat(), penalty);
+                (scores, Some(penalty))
+            }
+            _ => (self.forward(batch), None),
         }
     }
 

@@ -65,13 +65,15 @@ pub(crate) fn survey(
 ) -> Result<(Option<Task>, Vec<ColumnRule>)> {
     let schema = frame.schema();
     let target = target(frame, data, columns)?;
+    let interactions = data.interactions.as_ref();
     let mut stats: Vec<Stats> = schema
         .fields()
         .iter()
         .map(|field| {
             let said = columns.get(field.name()).and_then(|c| c.kind);
-            let is_category =
-                said == Some(ColumnKind::Category) || target.as_ref() == Some(field.name());
+            let is_category = said == Some(ColumnKind::Category)
+                || target.as_ref() == Some(field.name())
+                || interactions.is_some_and(|i| i.is_side(field.name()));
             Stats::new(field, is_category)
         })
         .collect();
@@ -87,16 +89,23 @@ pub(crate) fn survey(
     let mut prose = Vec::new();
     for (field, stats) in std::iter::zip(schema.fields(), stats) {
         let said = columns.get(field.name()).and_then(|c| c.kind);
-        let mut rule = stats.rule(field, said)?;
+        let is_side = interactions.is_some_and(|i| i.is_side(field.name()));
+        let mut rule = match is_side {
+            true => stats.side(field)?,
+            false => stats.rule(field, said)?,
+        };
         if let Some(config) = columns.get(field.name()) {
             rule.limits = Limits::of(config);
             rule.limits.check(&rule)?;
         }
+        // A row that does not say who or what is of no use.
+        rule.limits.required |= is_side;
         if target.as_ref() == Some(field.name()) {
             rule.role = Role::Target;
             rule.note = None;
             let life = rule.name == REMAINING_LIFE && data.target.is_none();
-            let found = stats.task(&rule, data.task.or(life.then_some(Task::Regression)))?;
+            let number = life || interactions.is_some();
+            let found = stats.task(&rule, data.task.or(number.then_some(Task::Regression)))?;
             task = Some(found);
             if found == Task::Classification {
                 rule.kind = ColumnKind::Category;
@@ -112,6 +121,10 @@ pub(crate) fn survey(
             }
             rule.role = Role::Weight;
             rule.note = None;
+        } else if interactions.is_some() && !is_side {
+            rule.role = Role::Unused;
+            rule.note = (!data.drop.contains(field.name()))
+                .then(|| "`[data.interactions]` learns from users and items alone".to_string());
         } else if data.is_key(field.name())
             && (!columns.contains_key(field.name()) || data.drop.contains(field.name()))
         {
@@ -185,6 +198,12 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
         }
         (_, target) => target,
     };
+    let target = match (&data.interactions, target) {
+        (Some(interactions), target) => Some(interactions.target(target)?),
+        (None, target) => target,
+    };
+    let sides = data.interactions.iter().flat_map(|i| i.columns());
+    let sides: Vec<&str> = sides.collect();
     let keys: Vec<&str> = data.sequence.iter().flat_map(|s| s.keys()).collect();
     if let Some(key) = keys.iter().find(|key| Some(**key) == target) {
         let message =
@@ -216,6 +235,7 @@ fn target(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Result<O
         .chain(weight)
         .chain(divides)
         .chain(keys)
+        .chain(sides)
         .chain(said)
     {
         if !names.iter().any(|n| n == column) {
@@ -362,6 +382,19 @@ impl Stats {
             }
             ColumnKind::Text | ColumnKind::Image => {}
         }
+        Ok(rule)
+    }
+
+    /// What a column of users or items is: a category, of however many levels.
+    fn side(&self, field: &Field) -> Result<ColumnRule> {
+        let many = self.distinct.as_ref().is_some_and(|d| d.len() > MAX_DISTINCT);
+        let kind = if many {
+            ColumnKind::Text
+        } else {
+            ColumnKind::Category
+        };
+        let mut rule = self.rule(field, Some(kind))?;
+        (rule.role, rule.kind) = (Role::Feature, ColumnKind::Category);
         Ok(rule)
     }
 

@@ -317,6 +317,16 @@ impl Contract {
         Ok(Some(weights.values().to_vec()))
     }
 
+    /// Values of a column as the contract writes its names, in any Arrow layout.
+    ///
+    /// # Errors
+    /// When the values have no text.
+    pub fn names(&self, column: &str, values: &ArrayRef) -> Result<StringArray> {
+        let rule = self.columns.iter().find(|rule| rule.name == column);
+        let categories = rule.map_or(&[][..], |rule| &rule.categories);
+        Ok(names(as_strings(values)?, categories))
+    }
+
     fn needed(&self, need: Need) -> impl Iterator<Item = &ColumnRule> {
         self.columns.iter().filter(move |c| match c.role {
             Role::Feature | Role::Key => true,

@@ -25,7 +25,7 @@ use crate::contract::{ColumnKind, ColumnRule, Contract, Need, Role, Task, column
 use crate::floats::FloatsBuilder;
 use crate::frame::downcast;
 use crate::samples::{Floats, ImageSet, Inputs, Samples, SparseRows, Target, TokenSet};
-use crate::{Error, Result, Selection};
+use crate::{Error, FittedInteractions, Result, Selection};
 use category::CategoryFit;
 use image::ImageFit;
 use numeric::NumericFit;
@@ -64,6 +64,9 @@ pub struct FittedPipeline {
     /// How rows become windows, when the samples are windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sequence: Option<FittedSequence>,
+    /// What is known of users and items, where rows are interactions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interactions: Option<FittedInteractions>,
 }
 
 /// One fitted feature column.
@@ -171,6 +174,7 @@ impl<'a> Pipeline<'a> {
             features,
             target: target.ok_or_else(none)?,
             sequence: self.sequence.clone(),
+            interactions: None,
         })
     }
 

@@ -199,13 +199,13 @@ fn in_order(value: f64) -> i64 {
 }
 
 /// The values as texts, none of which may be missing.
-fn texts(key: Key<'_>, rule: &str) -> Result<StringArray> {
+pub(super) fn texts(key: Key<'_>, rule: &str) -> Result<StringArray> {
     let texts = as_strings(key.values)?;
     present(texts.iter().map(|text| text.is_some()), key, rule)?;
     Ok(texts)
 }
 
-fn present(there: impl Iterator<Item = bool>, key: Key<'_>, rule: &str) -> Result<()> {
+pub(super) fn present(there: impl Iterator<Item = bool>, key: Key<'_>, rule: &str) -> Result<()> {
     let missing: Vec<usize> = there
         .enumerate()
         .filter(|(_, there)| !there)

@@ -5,6 +5,7 @@
 
 mod file;
 mod keyed;
+mod users;
 
 use std::path::Path;
 
@@ -48,6 +49,10 @@ pub struct Rows<'a> {
     pub listed: Option<&'a [u32]>,
     /// The configured column.
     pub key: Option<Key<'a>>,
+    /// The column of users.
+    pub user: Option<Key<'a>>,
+    /// The column of times, where it goes by one.
+    pub time: Option<Key<'a>>,
     /// The split that a configured file holds.
     pub saved: Option<&'a Split>,
 }
@@ -127,6 +132,13 @@ pub fn split(config: &SplitConfig, rows: &Rows<'_>, seed: u64) -> Result<Split> 
             }
             parts = saved.clone();
         }
+        SplitBy::UserRatio | SplitBy::UserTime | SplitBy::LeaveOneOut => {
+            let user = rows.user.ok_or_else(|| needs(by, "user", "the name of a column"))?;
+            if by == SplitBy::UserTime && rows.time.is_none() {
+                return Err(needs(by, "time", "the name of a column"));
+            }
+            users::divide(config, user, rows.time, &mut rng, &mut parts)?;
+        }
         SplitBy::Group | SplitBy::Time | SplitBy::Column | SplitBy::Hash => {
             let key = rows.key.ok_or_else(|| needs(by, "column", "the name of a column"))?;
             match by {
@@ -182,6 +194,15 @@ fn rule(config: &SplitConfig, rows: &Rows<'_>) -> Result<SplitBy> {
         None => SplitBy::Random,
     };
     let keyed = matches!(by, SplitBy::Group | SplitBy::Time | SplitBy::Column | SplitBy::Hash);
+    let users = matches!(by, SplitBy::UserRatio | SplitBy::UserTime | SplitBy::LeaveOneOut);
+    for (key, given) in [("user", &config.user), ("time", &config.time)] {
+        if given.is_some() && (!users || key == "time" && by == SplitBy::UserRatio) {
+            return refuse(format!(
+                "`split.{key}` has no meaning with `split.by = \"{}\"`: remove one",
+                by.name()
+            ));
+        }
+    }
     let what = "the name of a file of row numbers";
     for (key, given, wanted, what) in [
         ("column", config.column.is_some(), keyed, "the name of a column"),

@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use tesla_core::Network;
 use tesla_data::augment::Mix;
 use tesla_data::prepare::FittedTarget;
 use tesla_data::{Samples, Target};
 
+use super::pairs::Pairs;
 use crate::evaluate::Metrics;
 use crate::metrics::{classification_of, regression_of};
 use crate::{ClassWeights, Error, Result, TrainConfig};
@@ -18,10 +21,14 @@ pub(super) enum Goal {
         /// Focal loss (Lin et al. 2017): each row's loss times `(1 - p)^focus`.
         focus: f64,
     },
+    /// Items that users have score above others (Rendle et al. 2009).
+    Pairs(Arc<Pairs>),
     /// Mean squared error of what the target is scaled to, and what one of that is.
     Value { target: FittedTarget, unit: f64 },
 }
 
+/// The validation metric of a model that ranks.
+pub(super) const NDCG: &str = "ndcg@10";
 /// What each training row weighs in the loss: its own weight times that of its class. `None` when all
 /// weigh 1.
 ///
@@ -96,6 +103,7 @@ impl Goal {
     pub(super) fn metric(&self) -> &'static str {
         match self {
             Goal::Classes { .. } => "accuracy",
+            Goal::Pairs(_) => NDCG,
             Goal::Value {
                 target: FittedTarget::Value { log: true, .. },
                 ..
@@ -143,6 +151,9 @@ impl Goal {
 
     /// The weighted mean loss over a batch, shape `[1]`.
     pub(super) fn loss(&self, output: Tensor<2>, targets: Targets, device: &Device) -> Tensor<1> {
+        if let Goal::Pairs(pairs) = self {
+            return pairs.loss(output);
+        }
         let [rows, outputs] = output.dims();
         let target: Tensor<2> =
             Tensor::from_data(TensorData::new(targets.values, [rows, outputs]), device);
@@ -158,7 +169,7 @@ impl Goal {
                     false => loss,
                 }
             }
-            Goal::Value { .. } => (output - target).powi_scalar(2),
+            Goal::Pairs(_) | Goal::Value { .. } => (output - target).powi_scalar(2),
         };
         if targets.weights.iter().all(|w| *w == 1.0) {
             return losses.mean();
@@ -180,15 +191,15 @@ impl Goal {
         device: &Device,
         stop: Option<&'static str>,
     ) -> Result<(f64, f64)> {
+        if let Goal::Pairs(pairs) = self {
+            return pairs.evaluate(network, samples, device);
+        }
         let mut said = Vec::new();
         let order: Vec<usize> = (0..samples.len).collect();
         let (mut loss, mut hits) = (0.0, 0usize);
         for rows in order.chunks(VALID_ROWS) {
             let batch = tesla_core::Batch::gather(&samples.inputs, rows, device)?;
-            let output = network.forward(batch).try_into_data_as::<f32>();
-            let output = output.and_then(|data| Ok(data.try_into_vec::<f32>()?)).map_err(|e| {
-                tesla_core::Error::Device(format!("the device did not deliver the scores: {e}"))
-            })?;
+            let output = read(network.forward(batch))?;
             if stop.is_some() {
                 said.extend(output.iter().map(|v| f64::from(*v)));
             }
@@ -215,7 +226,7 @@ impl Goal {
             return Ok((loss / rows, self.figure(name, said, &samples.target)?));
         }
         let metric = match self {
-            Goal::Classes { .. } => hits as f64 / rows,
+            Goal::Classes { .. } | Goal::Pairs(_) => hits as f64 / rows,
             Goal::Value { unit, .. } => (loss / rows).sqrt() * unit,
         };
         Ok((loss / rows, metric))
@@ -260,8 +271,17 @@ fn softmax(scores: &mut [f64]) {
     scores.iter_mut().for_each(|s| *s /= sum);
 }
 
+/// Scores on the host.
+pub(super) fn read(output: Tensor<2>) -> Result<Vec<f32>> {
+    let output = output.try_into_data_as::<f32>();
+    let output = output.and_then(|data| Ok(data.try_into_vec::<f32>()?)).map_err(|e| {
+        tesla_core::Error::Device(format!("the device did not deliver the scores: {e}"))
+    })?;
+    Ok(output)
+}
+
 /// Rows per pass when only looking at the loss.
-const VALID_ROWS: usize = 256;
+pub(super) const VALID_ROWS: usize = 256;
 
 fn class_weights(config: &ClassWeights, labels: &[String], train: &Target) -> Result<Vec<f32>> {
     match config {

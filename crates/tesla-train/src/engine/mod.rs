@@ -4,9 +4,11 @@ mod checkpoint;
 mod goal;
 mod optimizer;
 mod pace;
+mod pairs;
 mod schedule;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,7 @@ use pace::Pace;
 
 pub use checkpoint::Checkpoints;
 pub(crate) use goal::row_weights;
+pub(crate) use pairs::Pairs;
 pub use schedule::Schedule;
 
 /// What a network is trained on and how.
@@ -43,6 +46,10 @@ pub(crate) struct Job<'a> {
     pub(crate) target: &'a FittedTarget,
     /// What each training row weighs; `None` when all weigh the same.
     pub(crate) weights: Option<&'a [f64]>,
+    /// What ranking is learned from, where the model ranks.
+    pub(crate) pairs: Option<Arc<Pairs>>,
+    /// The penalty of vectors and of numbers of ids, where the model has one.
+    pub(crate) penalty: Option<[f64; 2]>,
     /// How training images are changed by chance.
     pub(crate) augment: Option<&'a Augment>,
     pub(crate) device: &'a Device,
@@ -61,7 +68,10 @@ const UNREAD: usize = 32;
 /// Trains `network` and keeps the weights that do best on the validation rows.
 pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) -> Result<Fitted> {
     let Job { config, train, .. } = *job;
-    let goal = Goal::new(job.target, config);
+    let goal = match &job.pairs {
+        Some(pairs) => Goal::Pairs(pairs.clone()),
+        None => Goal::new(job.target, config),
+    };
     let mut run = Run::start(network, job, &goal)?;
     if run.progress.step > 0 || run.progress.epoch > 1 {
         observer.event(Event::Resumed {
@@ -169,6 +179,10 @@ impl<'a> Run<'a> {
         let goal = self.goal;
         let prepare = |rows: &'_ [usize]| -> Result<_> {
             let mut targets = goal.targets(&train.target, weights, rows);
+            if let Goal::Pairs(pairs) = goal {
+                let values = train.inputs.gather(rows)?;
+                return Ok((pairs.with_negatives(values, rows, seed, epoch), targets));
+            }
             let (Some(augment), Inputs::Images(set)) = (augment, &train.inputs) else {
                 return Ok((train.inputs.gather(rows)?, targets));
             };
@@ -275,10 +289,14 @@ impl<'a> Run<'a> {
         let done = (self.progress.epoch as u64) << 32 | step as u64;
         self.network.reseed(config.seed, done);
         let shape = train.inputs.row_shape();
-        let batch = Batch::new(ready.values, ready.rows.len(), &shape, &self.recording);
-        let loss = self
-            .goal
-            .loss(self.network.forward(batch), ready.targets, &self.recording);
+        // As many as rows, or more where others are drawn against each.
+        let rows = ready.values.len() / shape.iter().product::<usize>().max(1);
+        let batch = Batch::new(ready.values, rows, &shape, &self.recording);
+        let (output, penalty) = self.network.forward_with_penalty(batch, self.job.penalty);
+        let mut loss = self.goal.loss(output, ready.targets, &self.recording);
+        if let Some(penalty) = penalty {
+            loss = loss + penalty.mean();
+        }
         let shown = loss.clone().inner();
         let loss = if share < 1.0 {
             loss.mul_scalar(share)

@@ -125,6 +125,7 @@ impl Judged {
         let pick = at.iter().map(|at| *at as usize);
         Self {
             rows: pick.clone().map(|at| self.rows[at]).collect(),
+            batch: self.batch.clone(),
             truth: match &self.truth {
                 Target::Absent => Target::Absent,
                 Target::Classes(all) => Target::Classes(pick.map(|at| all[at]).collect()),

@@ -1,5 +1,7 @@
-//! Linear models solved to the optimum, in 64-bit floats on the CPU.
+//! Models solved in 64-bit floats on the CPU: linear ones to the optimum, factors by alternating least
+//! squares.
 
+mod als;
 mod lbfgs;
 mod least_squares;
 mod logistic;
@@ -8,7 +10,7 @@ mod sparse;
 use std::ops::Range;
 
 use serde_json::json;
-use tesla_core::model::Solver;
+use tesla_core::model::{MfSolver, Solver};
 use tesla_core::{Device, ModelConfig, Network};
 use tesla_data::prepare::FittedTarget;
 use tesla_data::samples::SparseRows;
@@ -35,6 +37,7 @@ pub(crate) fn is_exact(model: &ModelConfig) -> bool {
     match model {
         ModelConfig::Linear(config) => config.solver == Solver::Exact,
         ModelConfig::Logistic(config) => config.solver == Solver::Exact,
+        ModelConfig::Mf(config) => config.solver == MfSolver::Als,
         _ => false,
     }
 }
@@ -47,10 +50,11 @@ pub(crate) struct Rows<'a> {
     pub(crate) weights: Option<&'a [f64]>,
 }
 
-/// Solves a linear or logistic model. Least squares takes the features in full precision: the normal
+/// Solves a model; `network` has its first weights. Least squares takes the features in full precision: the normal
 /// equations square their condition.
 pub(crate) fn solve(
     model: &ModelConfig,
+    network: Network,
     pipeline: &FittedPipeline,
     rows: &Rows<'_>,
     device: &Device,
@@ -61,6 +65,9 @@ pub(crate) fn solve(
         samples: train,
         weights: row_weights,
     } = *rows;
+    if let (ModelConfig::Mf(config), Network::Mf(first)) = (model, &network) {
+        return als::solve(config, first, &pipeline.target, train, device, observer);
+    }
     if let Inputs::Sequences(_) = train.inputs {
         return Err(Error::Config(format!(
             "the model `{}` does not read sequences: expected `conv1d`, `lstm` or `mlp`",

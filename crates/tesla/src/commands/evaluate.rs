@@ -5,8 +5,9 @@ use anyhow::Result;
 use clap::Parser;
 use tesla::{Bundle, Config, DeviceChoice};
 use tesla_data::contract::Need;
+use tesla_train::evaluate::Options;
 
-use super::{open_device, open_rows, write_whole};
+use super::{open_device, open_rows, seen, write_whole};
 use crate::report::{Subject, look};
 use crate::{page, show};
 
@@ -19,6 +20,10 @@ pub(crate) struct Args {
     /// The folder that the paths in a table of images start at. Default: the table's own.
     #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
+    /// Models that rank: rows of users and items, such as the training rows. What a user has there is left
+    /// out of the user's list.
+    #[arg(long, value_name = "DATA")]
+    seen: Option<String>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -39,14 +44,22 @@ pub(crate) fn run(args: Args) -> Result<()> {
         );
     }
     let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    let sequence = config.and_then(|config| config.data.sequence);
+    let data = config.map(|config| config.data).unwrap_or_default();
+    let unrated = data.interactions.filter(|interactions| interactions.rating.is_none());
+    let sequence = data.sequence;
     let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
         // The target is made of the rows; each group ends with its last.
         Some(sequence) => {
             let frame = bundle.contract.read(source, Need::Features)?;
             frame.with_remaining_life(&sequence, None)?
         }
-        None => bundle.contract.read(source, Need::Target)?,
+        None => match unrated {
+            Some(interactions) => {
+                let frame = bundle.contract.read(source, Need::Features)?;
+                frame.with_interaction(&interactions)?
+            }
+            None => bundle.contract.read(source, Need::Target)?,
+        },
     };
     let frame = frame.settle(&bundle.contract, &policy)?;
     for bad in frame.bad() {
@@ -54,7 +67,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     let device = open_device(args.device)?;
     let predictor = bundle.predictor(&device)?;
-    let report = tesla_train::evaluate(&predictor, &frame.all())?;
+    let options = Options {
+        seen: seen(args.seen.as_deref(), &predictor)?,
+        ..Options::default()
+    };
+    let report = tesla_train::evaluate_with(&predictor, &frame.all(), &options)?;
     if let Some(path) = &args.html {
         let (model, data) = (args.model.display(), &args.data);
         let command = format!("tesla evaluate {model} {data} --html {}", path.display());

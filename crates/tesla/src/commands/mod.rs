@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use tesla::{Bundle, Config, Device, DeviceChoice, Error};
+use tesla::{Bundle, Config, Device, DeviceChoice, Error, Predictor, Seen};
 use tesla_data::BadPolicy;
 use tesla_data::source::{self, Source};
 
@@ -44,6 +44,19 @@ fn open_rows(
         (config.table, config.query) = (None, None);
     }
     Ok((source::open_data(data, Path::new(""), &config)?, config.bad_policy()))
+}
+
+/// What users have in the rows of `--seen`, batch by batch.
+fn seen(data: Option<&str>, predictor: &Predictor) -> Result<Seen> {
+    let mut all = Seen::default();
+    let Some(data) = data else {
+        return Ok(all);
+    };
+    let (source, _) = open_rows(data, None, predictor.bundle())?;
+    for batch in source.scan(&source.raw_schema()?)? {
+        all.extend(predictor.seen(&batch?.rows)?);
+    }
+    Ok(all)
 }
 
 /// `tesla devices`.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use anyhow::Result;
 use clap::Parser;
 use serde_json::{Map, Value, json};
-use tesla::{Bundle, DeviceChoice, Predictor};
+use tesla::{Bundle, DeviceChoice, Predictor, Ranked, Seen};
 use tesla_data::ColumnKind;
-use tesla_data::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use tesla_data::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use tesla_data::arrow::compute::{cast, concat_batches};
 use tesla_data::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema, SchemaRef};
 use tesla_data::source::{Batches, Scanned, Source};
 
-use super::{open_device, open_rows, write_whole};
+use super::{open_device, open_rows, seen, write_whole};
 
 #[derive(Parser)]
 pub(crate) struct Args {
@@ -28,6 +28,14 @@ pub(crate) struct Args {
     /// The folder that the paths in a table of images start at. Default: the table's own.
     #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
+    /// Models of users and items: this many items for each user instead, best first. The rows need the
+    /// column of users only.
+    #[arg(long, value_name = "N")]
+    top: Option<usize>,
+    /// With `--top`: rows of users and items, such as the training rows. What a user has there is left
+    /// out of the user's list.
+    #[arg(long, value_name = "DATA", requires = "top")]
+    seen: Option<String>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
@@ -43,16 +51,20 @@ pub(crate) fn run(args: Args) -> Result<()> {
         true => source.is_json(),
         false => ends(&args.output, "jsonl") || ends(&args.output, "ndjson"),
     };
+    let lists = match args.top {
+        Some(top) => Some((top, seen(args.seen.as_deref(), &predictor)?)),
+        None => None,
+    };
+    let each = |out: &mut dyn Rows| match &lists {
+        Some((top, seen)) => recommend(&*source, &predictor, *top, seen, out),
+        None => stream(&*source, &predictor, out),
+    };
     let write = |out: &mut dyn Write| match as_json {
-        true => stream(&*source, &predictor, &mut JsonLines { out }),
-        false => stream(
-            &*source,
-            &predictor,
-            &mut Csv {
-                out: csv_writer(out),
-                header: false,
-            },
-        ),
+        true => each(&mut JsonLines { out }),
+        false => each(&mut Csv {
+            out: csv_writer(out),
+            header: false,
+        }),
     };
     match to_stdout {
         true => write(&mut std::io::BufWriter::new(std::io::stdout().lock())),
@@ -81,6 +93,79 @@ fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Res
         first += batch.num_rows();
     }
     out.finish()
+}
+
+/// Writes a list of items for each user, batch by batch: one row per item.
+fn recommend(
+    source: &dyn Source,
+    predictor: &Predictor,
+    top: usize,
+    seen: &Seen,
+    out: &mut dyn Rows,
+) -> Result<()> {
+    let bundle = predictor.bundle();
+    let Some(fitted) = &bundle.pipeline.interactions else {
+        // Says what the model is instead.
+        predictor.recommend(&[], top, seen)?;
+        return Ok(());
+    };
+    if seen.is_empty() && !predictor.keeps_seen() {
+        eprintln!(
+            "note: the model file does not hold what users have, so that lists may repeat it: give `--seen <ratings>`, or train with `keep_seen = true` in `[data.interactions]`"
+        );
+    }
+    let (mut users, mut unknown) = (0, 0);
+    for batch in source.scan(&source.raw_schema()?)? {
+        let Scanned {
+            rows: batch,
+            mut bad,
+        } = batch?;
+        if !bad.is_empty() {
+            return Err(bad.swap_remove(0).into_error().into());
+        }
+        let Some(column) = batch.column_by_name(&fitted.user) else {
+            let names = batch.schema_ref().fields().iter();
+            return Err(tesla_data::Error::MissingColumn {
+                column: fitted.user.clone(),
+                place: format!("`{}`", source.name()),
+                valid: names.map(|field| field.name().clone()).collect(),
+            }
+            .into());
+        };
+        let names = bundle.contract.names(&fitted.user, column)?;
+        let names: Vec<String> = names.iter().flatten().map(String::from).collect();
+        let lists = predictor.recommend(&names, top, seen)?;
+        users += lists.len();
+        unknown += lists.iter().filter(|list| !list.known).count();
+        out.write(&as_rows(&lists, &fitted.user, &fitted.item)?)?;
+    }
+    if unknown > 0 {
+        eprintln!(
+            "note: {unknown} of {users} users are unknown to the model: their lists are the most popular items, with the number of training rows as score"
+        );
+    }
+    out.finish()
+}
+
+/// Lists as rows: user, rank from 1, item, score, and whether the model or popularity ranked.
+fn as_rows(lists: &[Ranked], user: &str, item: &str) -> Result<RecordBatch> {
+    let all = || {
+        let ranked = |list: &'_ Ranked| (0..list.items.len()).collect::<Vec<_>>();
+        lists
+            .iter()
+            .flat_map(move |list| ranked(list).into_iter().map(move |at| (list, at)))
+    };
+    let texts = |values: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+    let numbers = |values: Vec<f64>| -> ArrayRef { Arc::new(Float64Array::from(values)) };
+    let by = |list: &Ranked| if list.known { "model" } else { "popularity" }.to_string();
+    let columns = [
+        (user, texts(all().map(|(list, _)| list.user.clone()).collect())),
+        ("rank", numbers(all().map(|(_, at)| at as f64 + 1.0).collect())),
+        (item, texts(all().map(|(list, at)| list.items[at].0.clone()).collect())),
+        ("score", numbers(all().map(|(list, at)| list.items[at].1).collect())),
+        ("by", texts(all().map(|(list, _)| by(list)).collect())),
+    ];
+    Ok(RecordBatch::try_from_iter(columns)?)
 }
 
 /// All rows at once: a window is made of rows that may stand in another batch.

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// The column to predict.
     #[arg(long)]
     target: Option<String>,
-    /// `linear`, `logistic`, `mlp`, `cnn`, `bag`, `textcnn`, `conv1d`, `lstm` or `mf`.
+    /// `linear`, `logistic`, `mlp`, `cnn`, `bag`, `textcnn`, `conv1d`, `lstm`, `mf` or `bpr`.
     #[arg(long)]
     model: Option<String>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.

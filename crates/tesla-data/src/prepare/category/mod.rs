@@ -273,6 +273,13 @@ impl FittedCategory {
         .or_else(|| self.rare.then_some(self.levels.len()))
     }
 
+    /// The id that a network looks the level `name` up by, 0 for an unknown one.
+    pub fn id(&self, name: &str) -> u32 {
+        let ids = self.levels.len() + usize::from(self.rare);
+        let place = self.place(Some(name)).filter(|place| *place < ids);
+        place.map_or(0, |place| place as u32 + 1)
+    }
+
     /// The number of places.
     fn places(&self) -> usize {
         let own = self.levels.len() + usize::from(self.rare);
@@ -361,7 +368,7 @@ impl FittedCategory {
     }
 
     /// The number of ids that a network looks vectors up by, where the column becomes ids.
-    pub(super) fn ids(&self) -> Option<usize> {
+    pub(crate) fn ids(&self) -> Option<usize> {
         let ids = self.levels.len() + usize::from(self.rare) + 1;
         (self.encode == Encode::Embedding).then_some(ids)
     }

@@ -1,0 +1,202 @@
+use nalgebra::{DMatrix, DVector};
+use rayon::prelude::*;
+use serde_json::json;
+use tesla_core::model::{Factors, Mf, MfConfig};
+use tesla_core::{Device, Network};
+use tesla_data::prepare::FittedTarget;
+use tesla_data::{Inputs, Samples};
+
+use crate::train::Fitted;
+use crate::{Error, Event, Observer, Result};
+
+/// The sum has settled once a pass lowers it by less than this share.
+const SETTLED: f64 = 1e-4;
+
+/// The ratings of one side's ids, each with the other side's id.
+struct Ratings {
+    /// Where the ratings of each id start, and the end.
+    starts: Vec<usize>,
+    others: Vec<u32>,
+    values: Vec<f64>,
+}
+
+/// Vectors and numbers of one side, in full precision.
+struct Side {
+    vectors: Vec<f64>,
+    levels: Vec<f64>,
+}
+
+/// Factorises the ratings by alternating least squares: with the items held, each user's vector and
+/// number are a ridge regression of their own, and the other way round. Every id is solved from its own
+/// ratings alone and in their order, so that threads change nothing.
+pub(super) fn solve(
+    config: &MfConfig,
+    first: &Mf,
+    target: &FittedTarget,
+    train: &Samples,
+    device: &Device,
+    observer: &mut dyn Observer,
+) -> Result<Fitted> {
+    let Inputs::Dense(ids) = &train.inputs else {
+        return Err(Error::Config("`mf` learns from rows of a user and an item".into()));
+    };
+    let pairs: Vec<[u32; 2]> = ids.with(0..train.len, |ids| {
+        let (pairs, _) = ids.as_chunks::<2>();
+        pairs.iter().map(|pair| pair.map(|id| id as u32)).collect()
+    })?;
+    let values: Vec<f64> = train.target.values().unwrap_or_default().to_vec();
+    let values: Vec<f64> = values.into_iter().map(|y| target.encode(y)).collect();
+    let factors = first.factors()?;
+    let width = first.width();
+    let wide = |values: &Vec<f32>| values.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
+    let mut sides = [0, 1].map(|at| Side {
+        vectors: wide(&factors.vectors[at]),
+        levels: wide(&factors.levels[at]),
+    });
+    let ratings = [0, 1].map(|at| Ratings::of(at, sides[at].levels.len(), &pairs, &values));
+    let (mut passes, mut sum) = (0, f64::INFINITY);
+    let mut history = Vec::new();
+    loop {
+        let [users, items] = &mut sides;
+        update(users, items, &ratings[0], width, config)?;
+        update(items, users, &ratings[1], width, config)?;
+        passes += 1;
+        let now = objective(&sides, &ratings[0], width, config);
+        history.push(now / values.len().max(1) as f64);
+        let settled = sum - now <= SETTLED * now;
+        if settled || passes == config.passes {
+            observer.event(Event::Solved {
+                passes,
+                converged: settled,
+            });
+            break;
+        }
+        sum = now;
+        if observer.should_stop() {
+            return Err(Error::Interrupted {
+                epoch: passes,
+                step: 0,
+                saved: false,
+            });
+        }
+    }
+    let narrow = |values: &Vec<f64>| values.iter().map(|v| *v as f32).collect::<Vec<f32>>();
+    let [users, items] = &sides;
+    let found = Factors {
+        vectors: [narrow(&users.vectors), narrow(&items.vectors)],
+        levels: [narrow(&users.levels), narrow(&items.levels)],
+    };
+    Ok(Fitted {
+        network: Network::Mf(first.clone().with_factors(found, device.burn())),
+        first_loss: None,
+        history: json!({ "passes": passes, "loss": history }),
+    })
+}
+
+impl Ratings {
+    fn of(side: usize, ids: usize, pairs: &[[u32; 2]], values: &[f64]) -> Self {
+        let mut starts = vec![0; ids + 1];
+        pairs.iter().for_each(|pair| starts[pair[side] as usize + 1] += 1);
+        for id in 0..ids {
+            starts[id + 1] += starts[id];
+        }
+        let mut next = starts.clone();
+        let mut others = vec![0; pairs.len()];
+        let mut sorted = vec![0.0; pairs.len()];
+        for (pair, value) in std::iter::zip(pairs, values) {
+            let at = &mut next[pair[side] as usize];
+            (others[*at], sorted[*at]) = (pair[1 - side], *value);
+            *at += 1;
+        }
+        Self {
+            starts,
+            others,
+            values: sorted,
+        }
+    }
+
+    /// The ratings of an id: the other id and the value of each.
+    fn of_id(&self, id: usize) -> impl Iterator<Item = (usize, f64)> {
+        let range = self.starts[id]..self.starts[id + 1];
+        let others = self.others[range.clone()].iter().map(|other| *other as usize);
+        others.zip(self.values[range].iter().copied())
+    }
+}
+
+/// Solves every id of `own` while `other` is held. Ids without ratings, as that of what training did not
+/// see, are 0.
+fn update(
+    own: &mut Side,
+    other: &Side,
+    ratings: &Ratings,
+    width: usize,
+    config: &MfConfig,
+) -> Result<()> {
+    let vectors = own.vectors.par_chunks_mut(width);
+    let ids = vectors.zip(own.levels.par_iter_mut()).enumerate();
+    let solved = ids.map(|(id, (vector, level))| {
+        let count = ratings.starts[id + 1] - ratings.starts[id];
+        if id == 0 || count == 0 {
+            vector.fill(0.0);
+            *level = 0.0;
+            return true;
+        }
+        // The last place stands for the number: its feature is 1.
+        let mut gram = DMatrix::<f64>::zeros(width + 1, width + 1);
+        let mut moment = DVector::<f64>::zeros(width + 1);
+        let mut x = DVector::<f64>::from_element(width + 1, 1.0);
+        for (at, value) in ratings.of_id(id) {
+            let features = &other.vectors[at * width..][..width];
+            x.rows_mut(0, width).copy_from_slice(features);
+            gram.syger(1.0, &x, &x, 1.0);
+            moment.axpy(value - other.levels[at], &x, 1.0);
+        }
+        for place in 0..=width {
+            let l2 = if place < width {
+                config.l2
+            } else {
+                config.l2_bias
+            };
+            gram[(place, place)] += l2 * count as f64;
+        }
+        let Some(cholesky) = gram.cholesky() else {
+            return false;
+        };
+        let solution = cholesky.solve(&moment);
+        vector.copy_from_slice(&solution.as_slice()[..width]);
+        *level = solution[width];
+        true
+    });
+    match solved.all(|solved| solved) {
+        true => Ok(()),
+        false => Err(Error::Config(
+            "the ratings do not determine the factors: raise `l2` and `l2_bias` in `[model]`, such as to 0.1 and 0.02".into(),
+        )),
+    }
+}
+
+/// What is minimised; summed id by id, so that it has one order.
+fn objective(
+    [users, items]: &[Side; 2],
+    ratings: &Ratings,
+    width: usize,
+    config: &MfConfig,
+) -> f64 {
+    let square = |values: &[f64]| values.iter().map(|v| v * v).sum::<f64>();
+    let vector =
+        |side: &Side, id: usize| -> Vec<f64> { side.vectors[id * width..][..width].to_vec() };
+    let of_user = |id: usize| -> f64 {
+        let own = vector(users, id);
+        let level = users.levels[id];
+        let rows = ratings.of_id(id).map(|(item, value)| {
+            let other = &items.vectors[item * width..][..width];
+            let product: f64 = std::iter::zip(&own, other).map(|(a, b)| a * b).sum();
+            let error = value - product - level - items.levels[item];
+            let levels = level * level + items.levels[item] * items.levels[item];
+            error * error + config.l2 * (square(&own) + square(other)) + config.l2_bias * levels
+        });
+        rows.sum()
+    };
+    let sums: Vec<f64> = (0..users.levels.len()).into_par_iter().map(of_user).collect();
+    sums.into_iter().sum()
+}
