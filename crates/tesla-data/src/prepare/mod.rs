@@ -5,6 +5,7 @@
 
 mod category;
 mod image;
+mod notice;
 mod numeric;
 mod pass;
 mod products;
@@ -35,6 +36,7 @@ use text::TextFit;
 pub use category::FittedCategory;
 pub use image::FittedImage;
 pub(crate) use image::decode_file;
+pub use notice::ColumnNotice;
 pub use numeric::{Curve, FittedNumeric};
 pub use pass::Pass;
 pub use sequence::{

@@ -417,3 +417,28 @@ fn files_of_the_first_version_load_and_are_written_as_they_were() {
     assert_eq!(fitted.feature_names(), ["x", "c=a", "c=b", "c=(missing)"]);
     assert_eq!(fitted.target.decode(1.0), 3.5);
 }
+
+#[test]
+fn what_is_unusual_is_counted_and_adds_up() {
+    let text = "x,c,h,y\n1,a,a,1.5\n5,b,a,2\n,a,b,3\n2,z,b,4\n";
+    let columns = serde_json::json!({
+        "x": {}, "c": { "min_count": 2 }, "h": { "encode": "hash" },
+    });
+    let prepared = Prepared::of(text, "y", columns).unwrap();
+    let fitted: FittedPipeline =
+        serde_json::from_str(&serde_json::to_string(&prepared.fit().unwrap()).unwrap()).unwrap();
+    let place = |row: usize| format!("row {row}");
+    let new = Prepared::of("x,c,h,y\n0,a,q,1\n,,q,1\n5,z,,1\n5.5,n,,2.5\n3,,b,1\n", "y", serde_json::json!({}));
+    let new = new.map(|new| new.frame.to_batch().unwrap()).unwrap();
+    let new = prepared.contract.conform(&new, Need::Features, &place).unwrap();
+    let whole = fitted.notice(&new).unwrap();
+    let counts: Vec<_> = whole
+        .iter()
+        .map(|n| (n.column.as_str(), n.rows, n.missing, n.unknown, n.out_of_range))
+        .collect();
+    assert_eq!(counts, [("x", 5, 1, 0, 2), ("c", 5, 2, 2, 0), ("h", 5, 2, 0, 0)]);
+    let mut parts = fitted.notice(&new.slice(0, 2)).unwrap();
+    let rest = fitted.notice(&new.slice(2, 3)).unwrap();
+    std::iter::zip(&mut parts, &rest).for_each(|(part, rest)| part.merge(rest));
+    assert_eq!(parts, whole);
+}

@@ -273,6 +273,11 @@ impl FittedCategory {
         .or_else(|| self.rare.then_some(self.levels.len()))
     }
 
+    /// Whether a level is none of those that have a place of their own.
+    pub(super) fn is_unknown(&self, level: &str) -> bool {
+        self.encode != Encode::Hash && self.known.of(level, &self.levels).is_none()
+    }
+
     /// The number of places.
     fn places(&self) -> usize {
         let own = self.levels.len() + usize::from(self.rare);

@@ -28,6 +28,9 @@ pub struct FittedNumeric {
     pub mean: f64,
     /// What is divided by: the population standard deviation, or 1 for a constant column.
     pub scale: f64,
+    /// The smallest and the largest value of the training rows, where they had any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
     /// Whether a missing value becomes the one of the row before, where there is one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forward_fill: bool,
@@ -111,6 +114,7 @@ impl NumericFit {
     pub(super) fn finish(self) -> Result<FittedNumeric> {
         let config = &self.config;
         let mut moments = self.moments;
+        let range = moments.seen();
         let mut sorted = self.values.map(Values::sort);
         let clip = match (config.clip, &mut sorted) {
             (Some(clip), Some(sorted)) if sorted.len() > 0 => {
@@ -139,6 +143,7 @@ impl NumericFit {
             fill,
             mean: 0.0,
             scale: 1.0,
+            range,
             forward_fill: config.impute == Some(Impute::ForwardFill),
             indicator: config.indicator,
             clip,
