@@ -121,7 +121,7 @@ pub(crate) fn parse(
                 let field = Field::new(&rule.name, DataType::Float64, true);
                 (field, Arc::new(column) as ArrayRef)
             }
-            ColumnKind::Category | ColumnKind::Text => {
+            ColumnKind::Category | ColumnKind::Text | ColumnKind::Time => {
                 let column: StringArray = texts(tensor)?.into();
                 let field = Field::new(&rule.name, DataType::Utf8, true);
                 (field, Arc::new(column) as ArrayRef)

@@ -63,6 +63,7 @@ pub(crate) fn evaluate_rows(
             .transpose();
         batches = Box::new(whole.map_err(tesla_data::Error::from)?.into_iter().map(Ok));
     }
+    let mut pass = bundle.pipeline.pass();
     for batch in batches {
         let batch = batch?;
         let place = |row: usize| rows.place(start + row);
@@ -73,7 +74,7 @@ pub(crate) fn evaluate_rows(
             Target::Values(truth) => values.extend(truth),
             Target::Absent => unreachable!("`Need::Target` asks for the column"),
         }
-        let (found, width) = match predictor.predict_at(&batch, &place)? {
+        let (found, width) = match predictor.predict_in(&mut pass, &batch, &place)? {
             Predictions::Classes {
                 probabilities,
                 labels,

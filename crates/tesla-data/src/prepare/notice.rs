@@ -59,7 +59,11 @@ impl FittedPipeline {
                     let unknown = values.iter().flatten().filter(|value| f.is_unknown(value));
                     notice.unknown = unknown.count() as u64;
                 }
-                FittedColumn::Image(_) | FittedColumn::Text(_) => {}
+                FittedColumn::Time(f) => {
+                    let values = downcast::<Float64Array>(values)?;
+                    notice.out_of_range = beyond(values, f.range);
+                }
+                FittedColumn::Image(_) | FittedColumn::Text(_) | FittedColumn::Custom(_) => {}
             }
             Ok(notice)
         };
