@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 use tesla_data::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use tesla_data::arrow::datatypes::{DataType, Field, Schema};
 use tesla_data::contract::Need;
-use tesla_data::prepare::FittedTarget;
+use tesla_data::prepare::{FittedTarget, Pass};
 use tesla_data::{FittedInteractions, Inputs, Task};
 
 use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
@@ -75,8 +75,23 @@ impl Predictor {
         rows: &RecordBatch,
         place: &(dyn Fn(usize) -> String + Sync),
     ) -> Result<Predictions> {
+        self.predict_in(&mut self.bundle.pipeline.pass(), rows, place)
+    }
+
+    /// Like [`Predictor::predict_at`] for the next rows of several batches that are one table: what
+    /// goes from one row to the next, as with `forward_fill`, goes from one batch to the next. `pass`
+    /// is one of the bundle's own pipeline.
+    ///
+    /// # Errors
+    /// As [`Predictor::predict`].
+    pub fn predict_in(
+        &self,
+        pass: &mut Pass<'_>,
+        rows: &RecordBatch,
+        place: &(dyn Fn(usize) -> String + Sync),
+    ) -> Result<Predictions> {
         let rows = self.bundle.contract.conform(rows, Need::Features, place)?;
-        let samples = self.bundle.pipeline.samples(&rows, place)?;
+        let samples = pass.samples(&rows, place)?;
         self.check(&samples.inputs)?;
         let outputs = self.bundle.signature.outputs;
         let mut scores = Vec::with_capacity(samples.len * outputs);

@@ -515,7 +515,11 @@ pub struct ColumnConfig {
     /// Numbers: values beyond bounds learned from the training rows are moved to the bound, before
     /// anything else is learned of the column.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clip: Option<Clip>,
+    pub clip: Option<Bounds>,
+    /// Numbers, the target too: training rows with a value beyond bounds learned from the training
+    /// rows are left out, counted and listed in the run's `quarantine.jsonl`. Other rows never are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remove_outliers: Option<Bounds>,
     /// How a number is scaled. Default: `standard`. For a target that is a number, `standard`,
     /// `log1p` or `none`; predictions are turned back into its own unit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -527,6 +531,15 @@ pub struct ColumnConfig {
     /// column with itself included: 2 or 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub degree: Option<usize>,
+    /// Times: what is made of them. Default: all parts that the training rows tell apart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<TimePart>,
+    /// Times: whether parts that come round again become a sine and a cosine. Default: `true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cyclic: Option<bool>,
+    /// The name of a step that the program has registered. It prepares the column alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     /// Categories: how levels become numbers. Default: `one_hot`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encode: Option<Encode>,
@@ -609,13 +622,33 @@ pub enum Constant {
 /// How the bounds of a number are learned.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Clip {
+pub enum Bounds {
     /// So many interquartile ranges below the first and above the third quartile; 1.5 is usual.
     Iqr(f64),
     /// So many standard deviations around the mean; 3 is usual.
     Z(f64),
     /// These two quantiles, such as `[0.01, 0.99]`.
     Quantiles([f64; 2]),
+}
+
+/// A part of a date or time, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimePart {
+    /// Seconds since the earliest training time, scaled by mean and deviation.
+    Elapsed,
+    /// The year, scaled by mean and deviation.
+    Year,
+    /// 1 to 12.
+    Month,
+    /// The day of the month, 1 to 31.
+    Day,
+    /// 0 for Monday to 6 for Sunday.
+    Weekday,
+    /// 0 to 23. By default only where a training time is not at midnight.
+    Hour,
+    /// 0 to 59. By default only where a training time is not at a full hour.
+    Minute,
 }
 
 /// How a number is scaled.

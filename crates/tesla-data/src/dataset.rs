@@ -178,7 +178,7 @@ impl Dataset {
         let listed = self.test_rows.as_ref().map(|rows| self.rows_of(rows)).transpose()?;
         let column = shares.column.clone();
         let column = column.as_deref();
-        let values = column.map(|name| frame.column(name)).transpose()?;
+        let values = column.map(|name| frame.key_column(name)).transpose()?;
         let place = |row: usize| frame.place(row);
         let key = column.zip(values.as_ref()).map(|(name, values)| Key {
             name,

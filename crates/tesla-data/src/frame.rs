@@ -174,7 +174,7 @@ impl Frame {
     }
 
     /// Breaches by row, with their places.
-    fn bad_rows(&self, breaches: BTreeMap<usize, Breach>) -> Vec<BadRow> {
+    pub(crate) fn bad_rows(&self, breaches: BTreeMap<usize, Breach>) -> Vec<BadRow> {
         let numbers: Vec<usize> = breaches.keys().map(|row| self.number(*row)).collect();
         let places = self.source.places(&numbers);
         std::iter::zip(breaches.into_values(), std::iter::zip(numbers, places))
@@ -209,6 +209,27 @@ impl Frame {
                 valid: self.schema().fields().iter().map(|f| f.name().clone()).collect(),
             });
         };
+        self.kept_of(raw, name)
+    }
+
+    /// The values of a column that rows are divided or grouped by: like [`Frame::column`], but times
+    /// as they were written.
+    pub(crate) fn key_column(&self, name: &str) -> Result<ArrayRef> {
+        let kind = |frame: &Frame| {
+            let field = frame.schema().field_with_name(name).ok()?;
+            Some(field.data_type().clone())
+        };
+        match &self.raw {
+            Some(raw) if kind(self) == Some(DataType::Float64) => match kind(raw) {
+                Some(DataType::Utf8) => self.kept_of(raw, name),
+                _ => self.column(name),
+            },
+            _ => self.column(name),
+        }
+    }
+
+    /// A column of `raw`, in the rows that are kept here.
+    fn kept_of(&self, raw: &Frame, name: &str) -> Result<ArrayRef> {
         let all = raw.column(name)?;
         // Whoever is kept here was kept there.
         let at = (0..self.len()).filter_map(|row| raw.row_of(self.number(row)));
@@ -239,6 +260,16 @@ impl Frame {
         });
         let table = Table::collect(schema.clone(), batches, self.memory)?;
         Ok(Self { table, ..self })
+    }
+
+    /// The rows with each batch changed, which keeps its columns and its length.
+    pub(crate) fn map(&self, change: impl Fn(RecordBatch) -> Result<RecordBatch>) -> Result<Self> {
+        let batches = self.batches()?.map(|batch| change(batch?));
+        let table = Table::collect(self.schema().clone(), batches, self.memory)?;
+        Ok(Self {
+            table,
+            ..self.clone()
+        })
     }
 
     /// All rows.

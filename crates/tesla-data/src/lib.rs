@@ -23,6 +23,7 @@ pub mod augment;
 pub mod config;
 pub mod contract;
 mod dataset;
+mod dates;
 mod error;
 mod fingerprint;
 mod floats;

@@ -59,7 +59,10 @@ pub(crate) fn metadata(model: &Model, version: &str) -> Value {
             FittedColumn::Numeric(f) => {
                 json!({ "name": f.name, "datatype": "FP64", "shape": [-1] })
             }
-            FittedColumn::Category(_) | FittedColumn::Text(_) => {
+            FittedColumn::Category(_)
+            | FittedColumn::Text(_)
+            | FittedColumn::Time(_)
+            | FittedColumn::Custom(_) => {
                 json!({ "name": feature.name(), "datatype": "BYTES", "shape": [-1] })
             }
             FittedColumn::Image(f) => json!({
@@ -121,7 +124,7 @@ pub(crate) fn parse(
                 let field = Field::new(&rule.name, DataType::Float64, true);
                 (field, Arc::new(column) as ArrayRef)
             }
-            ColumnKind::Category | ColumnKind::Text => {
+            ColumnKind::Category | ColumnKind::Text | ColumnKind::Time => {
                 let column: StringArray = texts(tensor)?.into();
                 let field = Field::new(&rule.name, DataType::Utf8, true);
                 (field, Arc::new(column) as ArrayRef)

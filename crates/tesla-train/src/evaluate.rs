@@ -344,6 +344,7 @@ pub(crate) fn judge(
             .transpose();
         batches = Box::new(whole.map_err(tesla_data::Error::from)?.into_iter().map(Ok));
     }
+    let mut pass = bundle.pipeline.pass();
     for batch in batches {
         let batch = batch?;
         if batch.num_rows() == 0 {
@@ -352,7 +353,7 @@ pub(crate) fn judge(
         let place = |row: usize| rows.place(start + row);
         let conformed = bundle.contract.conform(&batch, Need::Target, &place)?;
         let (judged, truth) = bundle.pipeline.judged(&conformed, only_last)?;
-        let predictions = predictor.predict_at(&batch, &place)?;
+        let predictions = predictor.predict_in(&mut pass, &batch, &place)?;
         let is_all = judged.len() == batch.num_rows();
         visit(Judged {
             rows: judged.iter().map(|row| start + *row as usize).collect(),

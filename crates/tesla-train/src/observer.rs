@@ -30,6 +30,13 @@ pub enum Event {
     NotAudited,
     /// The leak auditor found something.
     Finding(Finding),
+    /// Training rows were left out as outliers (`remove_outliers`).
+    Outliers {
+        /// How many.
+        removed: usize,
+        /// The training rows that are left.
+        kept: usize,
+    },
     /// Everything is ready.
     Started {
         /// The kind of model.

@@ -6,7 +6,7 @@ use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
 use tesla_data::contract::Role;
-use tesla_data::prepare::TextEncoding;
+use tesla_data::prepare::{TextEncoding, without_outliers};
 use tesla_data::{
     BadRow, ColumnKind, Contract, Dataset, FittedInteractions, Frame, Inputs, InteractionsConfig,
     Pipeline, Samples, Selection, Split, Task,
@@ -86,7 +86,7 @@ pub fn train_with(
             nulled: frame.nulled().len(),
         });
     }
-    let bad: Vec<BadRow> = data.frames().flat_map(Frame::bad).cloned().collect();
+    let mut bad: Vec<BadRow> = data.frames().flat_map(Frame::bad).cloned().collect();
     let nulled: Vec<BadRow> = data.frames().flat_map(Frame::nulled).cloned().collect();
     let frame = &data.frame;
 
@@ -128,6 +128,16 @@ pub fn train_with(
         .for_each(|f| observer.event(Event::Finding(f.clone())));
     if !grave.is_empty() && config.audit.level == AuditLevel::Stop {
         return Err(Error::Leak(grave.len(), grave.join("; ")));
+    }
+
+    // Which training rows are too unusual to teach.
+    let (train, outliers) = without_outliers(&train, &contract, &config.columns)?;
+    if !outliers.is_empty() {
+        observer.event(Event::Outliers {
+            removed: outliers.len(),
+            kept: train.len(),
+        });
+        bad.extend(outliers);
     }
 
     // What preparation learns from the training rows, and what it makes of them.

@@ -71,7 +71,7 @@ pub mod ingest {
 /// Everything between a raw column and a tensor.
 pub mod prepare {
     pub use tesla_data::config::{
-        BinStrategy, Bins, Clip, ColumnConfig, Constant, Encode, Impute, Scale,
+        BinStrategy, Bins, Bounds, ColumnConfig, Constant, Encode, Impute, Scale, TimePart,
     };
     pub use tesla_data::prepare::{FittedColumn, FittedPipeline, FittedTarget, Pipeline};
     pub use tesla_data::{Contract, Inputs, Samples, Target};

@@ -117,6 +117,9 @@ impl Progress {
                 }
                 self.print(&line);
             }
+            Event::Outliers { removed, kept } => self.print(&format!(
+                "{removed} training rows are left out as outliers, {kept} are kept"
+            )),
             Event::Started {
                 model,
                 parameters,

@@ -247,6 +247,7 @@ fn describe(column: &ColumnRule) -> String {
         ColumnKind::Category => "category",
         ColumnKind::Text => "text",
         ColumnKind::Image => "image",
+        ColumnKind::Time => "time",
     };
     let mut out = kind.to_string();
     if let Some([min, max]) = column.range {
@@ -283,6 +284,7 @@ pub(crate) fn example_row(bundle: &Bundle) -> String {
                     json!(((min + max) / 2.0 * 100.0).round() / 100.0)
                 }
                 ColumnKind::Image => json!("<base64 of an image file>"),
+                ColumnKind::Time => json!("2024-01-31T12:00:00Z"),
                 _ => json!(column.categories.first().map_or("a", String::as_str)),
             };
             (column.name.clone(), value)

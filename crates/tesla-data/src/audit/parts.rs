@@ -73,7 +73,7 @@ impl Part<'_> {
 
 /// A column of one of the frames; none where a part with a source of its own lacks it.
 fn column_of(parts: &Parts<'_>, frame: &Frame, name: &str) -> Result<Option<ArrayRef>> {
-    match frame.column(name) {
+    match frame.key_column(name) {
         Err(Error::MissingColumn { .. }) if !std::ptr::eq(frame, parts.train().frame) => Ok(None),
         found => found.map(Some),
     }

@@ -43,6 +43,7 @@ pub(super) fn repeats(parts: &Parts<'_>, contract: &Contract) -> Result<Vec<Find
     let of_kind = |kind| contract.features().filter(move |rule| rule.kind == kind);
     let plain = of_kind(ColumnKind::Numeric)
         .chain(of_kind(ColumnKind::Category))
+        .chain(of_kind(ColumnKind::Time))
         .count();
     if plain > 0 {
         found.extend(rows(parts, contract)?);

@@ -206,7 +206,7 @@ fn strength(
     let rows = (0..cells.len()).step_by(cells.len().div_ceil(COMPARED).max(1));
     let level = |row: usize| seen.levels.as_ref()?.code(cells, row);
     match (kind, target) {
-        (ColumnKind::Numeric, Target::Values(y)) => {
+        (ColumnKind::Numeric | ColumnKind::Time, Target::Values(y)) => {
             let pairs: Vec<(f64, f64)> = rows
                 .filter_map(|row| Some((cells.number(row)?, y.number(row)?)))
                 .collect();
@@ -214,7 +214,7 @@ fn strength(
             let ranked = spearman(&pairs).map(|r| ("R² of the ranks", r * r));
             enough(pairs.len(), [linear, ranked])
         }
-        (ColumnKind::Numeric, Target::Classes { codes, counts }) => {
+        (ColumnKind::Numeric | ColumnKind::Time, Target::Classes { codes, counts }) => {
             let pairs: Vec<(f64, u32)> = rows
                 .filter_map(|row| Some((cells.number(row)?, codes[row]?)))
                 .collect();

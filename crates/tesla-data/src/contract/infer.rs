@@ -7,6 +7,7 @@ use crate::arrow::array::{Array, ArrayRef, Float64Array};
 use crate::arrow::compute::cast;
 use crate::arrow::datatypes::{DataType, Field};
 use crate::config::{ColumnConfigs, DataConfig};
+use crate::dates::seconds;
 use crate::error::list;
 use crate::frame::{as_strings, downcast};
 use crate::prepare::REMAINING_LIFE;
@@ -132,7 +133,7 @@ pub(crate) fn survey(
             rule.range = None;
             // Other names will come: nothing is to be known of these.
             rule.categories = Vec::new();
-            if rule.kind == ColumnKind::Category {
+            if matches!(rule.kind, ColumnKind::Category | ColumnKind::Time) {
                 rule.kind = ColumnKind::Text;
             }
             rule.note = Some(format!(
@@ -264,6 +265,8 @@ struct Stats {
     is_image: bool,
     /// Whether the source says that this is free text.
     is_text: bool,
+    /// Whether every text so far is an ISO date or time.
+    is_time: bool,
     rows: usize,
     missing: usize,
     range: Option<[f64; 2]>,
@@ -286,6 +289,7 @@ impl Stats {
             is_number,
             is_image,
             is_text,
+            is_time: !is_number && !is_image && !is_text,
             texts: 0,
             blanks: 0,
             rows: 0,
@@ -309,6 +313,10 @@ impl Stats {
                 self.range = Some([min.min(value), max.max(value)]);
                 self.whole &= value.fract() == 0.0;
             }
+        }
+        if self.is_time {
+            let texts = as_strings(values)?;
+            self.is_time = texts.iter().flatten().all(|text| seconds(text).is_some());
         }
         if let Some(distinct) = self.distinct.as_mut().filter(|d| d.len() <= MAX_DISTINCT) {
             for value in as_strings(values)?.iter().flatten() {
@@ -361,6 +369,7 @@ impl Stats {
             }
             Some(kind) => kind,
             None if self.is_number => ColumnKind::Numeric,
+            None if self.is_time => ColumnKind::Time,
             None => {
                 let seen = self.distinct.as_ref().map_or(0, BTreeSet::len);
                 let present = self.rows - self.missing;
@@ -380,7 +389,7 @@ impl Stats {
                         .into(),
                 );
             }
-            ColumnKind::Text | ColumnKind::Image => {}
+            ColumnKind::Text | ColumnKind::Image | ColumnKind::Time => {}
         }
         Ok(rule)
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::arrow::array::{Array, ArrayRef, Float64Array, RecordBatch, StringArray};
 use crate::arrow::compute::cast;
-use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,7 +21,7 @@ use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
 use crate::source::{Source, rows_to_batch, value_of};
 use crate::table::MEMORY;
-use crate::{BadRow, Error, Result, nearest};
+use crate::{BadRow, Error, Result, dates, nearest};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,8 @@ pub enum ColumnKind {
     Text,
     /// A picture.
     Image,
+    /// A date or a time: ISO 8601 in files of text, or seconds since 1970-01-01 UTC.
+    Time,
 }
 
 /// What is predicted.
@@ -159,7 +161,7 @@ impl Contract {
             .map(|rule| {
                 let kind = match rule.kind {
                     ColumnKind::Numeric => DataType::Float64,
-                    ColumnKind::Category | ColumnKind::Text => DataType::Utf8,
+                    ColumnKind::Category | ColumnKind::Text | ColumnKind::Time => DataType::Utf8,
                     ColumnKind::Image => DataType::LargeBinary,
                 };
                 Field::new(&rule.name, kind, true)
@@ -257,6 +259,7 @@ impl Contract {
                 ColumnKind::Category => Arc::new(names(as_strings(values)?, &rule.categories)),
                 ColumnKind::Text => Arc::new(as_strings(values)?),
                 ColumnKind::Image => cast(values, &DataType::LargeBinary)?,
+                ColumnKind::Time => Arc::new(times(values, &rule.name, &mut breaches)?),
             };
             let column = match rule.limits.is_none() {
                 true => column,
@@ -409,6 +412,64 @@ fn numbers(values: &ArrayRef, column: &str, breaches: &mut Vec<Breach>) -> Resul
     Ok(array.iter().map(|v| v.filter(|v| v.is_finite())).collect())
 }
 
+/// Times as seconds since 1970-01-01 UTC.
+fn times(values: &ArrayRef, column: &str, breaches: &mut Vec<Breach>) -> Result<Float64Array> {
+    let ticks = |per_second: f64| -> Result<Float64Array> {
+        let ticks = cast(&cast(values, &DataType::Int64)?, &DataType::Float64)?;
+        Ok(downcast::<Float64Array>(&ticks)?.unary(|ticks| ticks / per_second))
+    };
+    let mut refuse = |row: usize, value: &str| {
+        let mut breach = Breach::feature(row, column, value);
+        let shown: String = value.chars().take(40).collect();
+        breach.reason = format!(
+            "`{shown}` is not a time: expected ISO 8601 such as `2024-01-31` or `2024-01-31T12:00:00Z`, seconds since 1970, or nothing for a missing value"
+        );
+        breaches.push(breach);
+    };
+    let found = match values.data_type() {
+        DataType::Date32 => {
+            let days = cast(&cast(values, &DataType::Int32)?, &DataType::Float64)?;
+            downcast::<Float64Array>(&days)?.unary(|days| days * 86_400.0)
+        }
+        DataType::Date64 => ticks(1e3)?,
+        DataType::Timestamp(unit, _) => ticks(match unit {
+            TimeUnit::Second => 1.0,
+            TimeUnit::Millisecond => 1e3,
+            TimeUnit::Microsecond => 1e6,
+            TimeUnit::Nanosecond => 1e9,
+        })?,
+        t if t.is_numeric() || *t == DataType::Null => {
+            let numbers = cast(values, &DataType::Float64)?;
+            downcast::<Float64Array>(&numbers)?.clone()
+        }
+        _ => {
+            let texts = as_strings(values)?;
+            let mut parsed = Vec::with_capacity(texts.len());
+            for (row, text) in texts.iter().enumerate() {
+                let text = text.map(str::trim).filter(|text| !text.is_empty());
+                let time =
+                    text.and_then(|text| dates::seconds(text).or_else(|| number(text.as_bytes())));
+                if let (Some(text), None) = (text, time) {
+                    refuse(row, text);
+                }
+                parsed.push(time);
+            }
+            Float64Array::from(parsed)
+        }
+    };
+    if found.iter().flatten().all(dates::is_time) {
+        return Ok(found);
+    }
+    let kept = found.iter().enumerate().map(|(row, time)| {
+        let time = time.filter(|time| !time.is_nan())?;
+        if !dates::is_time(time) {
+            refuse(row, &time.to_string());
+        }
+        Some(time).filter(|time| dates::is_time(*time))
+    });
+    Ok(kept.collect())
+}
+
 /// A breach for each value that is not there and cannot be done without.
 fn missing<'a>(
     rule: &'a ColumnRule,
@@ -502,6 +563,59 @@ mod tests {
         assert_eq!(contract.columns[1].categories, ["a", "b"]);
         assert_eq!(contract.target().unwrap().categories, ["no", "yes"]);
         assert_eq!(infer("x,y\n1,1.5\n2,2\n", "y").unwrap().task, Task::Regression);
+    }
+
+    #[test]
+    fn a_column_of_iso_dates_is_a_time_and_conforms_to_seconds() {
+        let text = "when,mixed,code,y\n2024-01-31,2024-01-31,20240131,1.5\n,soon,20240201,2\n2024-02-01T06:00Z,2024-02-01,20240202,3\n";
+        let contract = infer(text, "y").unwrap();
+        let kinds: Vec<ColumnKind> = contract.columns.iter().map(|rule| rule.kind).collect();
+        let (time, number) = (ColumnKind::Time, ColumnKind::Numeric);
+        assert_eq!(kinds, [time, ColumnKind::Category, number, number]);
+        let place = |row: usize| format!("row {}", row + 1);
+        let seconds = |rows: &RecordBatch| {
+            let rows = contract.conform(rows, Need::Target, &place)?;
+            let again = contract.conform(&rows, Need::Target, &place)?;
+            assert_eq!(rows, again);
+            Ok::<_, Error>(downcast::<Float64Array>(rows.column(0))?.iter().collect::<Vec<_>>())
+        };
+        let rows = frame(text).to_batch().unwrap();
+        let expected = [Some(1_706_659_200.0), None, Some(1_706_767_200.0)];
+        assert_eq!(seconds(&rows).unwrap(), expected);
+        // The same times in Arrow's own types, and as seconds.
+        let with = |values: ArrayRef| {
+            let mut columns = rows.columns().to_vec();
+            columns[0] = values;
+            let names = contract.columns.iter().map(|rule| rule.name.clone());
+            RecordBatch::try_from_iter(std::iter::zip(names, columns)).unwrap()
+        };
+        let millis: ArrayRef = Arc::new(crate::arrow::array::TimestampMillisecondArray::from(
+            expected.map(|s| s.map(|s| s as i64 * 1000)).to_vec(),
+        ));
+        assert_eq!(seconds(&with(millis.clone())).unwrap(), expected);
+        let zoned = crate::arrow::array::TimestampMillisecondArray::from(
+            expected.map(|s| s.map(|s| s as i64 * 1000)).to_vec(),
+        )
+        .with_timezone("+02:00");
+        assert_eq!(seconds(&with(Arc::new(zoned))).unwrap(), expected);
+        let days = cast(&millis, &DataType::Date32).unwrap();
+        let midnight = [expected[0], None, Some(1_706_745_600.0)];
+        assert_eq!(seconds(&with(days)).unwrap(), midnight);
+        let error = seconds(&with(cast(&millis, &DataType::Int64).unwrap())).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("row 1, column `when`: `1706659200000` is not a time"),
+            "{error}"
+        );
+        let texts: ArrayRef = Arc::new(StringArray::from(vec!["2024-01-31", "", "31.1.2024"]));
+        let error = seconds(&with(texts)).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("row 3, column `when`: `31.1.2024` is not"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -3,15 +3,20 @@
 //! A [`Pipeline`] says what to do, a [`FittedPipeline`] has learned from rows how to do it. Only
 //! the fitted one can transform, and it is what a bundle carries.
 
+mod calls;
 mod category;
 mod image;
+mod notice;
 mod numeric;
+mod outliers;
 mod pass;
 mod products;
 mod sequence;
 mod settings;
+mod step;
 mod target;
 mod text;
+mod time;
 
 #[cfg(test)]
 mod tests;
@@ -20,29 +25,36 @@ use crate::arrow::array::{Float64Array, RecordBatch};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ColumnConfigs;
+use crate::config::{ColumnConfig, ColumnConfigs};
 use crate::contract::{ColumnKind, ColumnRule, Contract, Need, Role, Task, column};
 use crate::floats::FloatsBuilder;
 use crate::frame::downcast;
-use crate::samples::{Floats, ImageSet, Inputs, Samples, SparseRows, Target, TokenSet};
+use crate::samples::{ImageSet, Inputs, Samples, SparseRows, Target, TokenSet};
 use crate::{Error, FittedInteractions, Result, Selection};
 use category::CategoryFit;
 use image::ImageFit;
 use numeric::NumericFit;
+use step::CustomFit;
 use target::TargetFit;
 use text::TextFit;
+use time::TimeFit;
 
+pub use calls::{augment, images, normalize, scale};
 pub use category::FittedCategory;
 pub use image::FittedImage;
 pub(crate) use image::decode_file;
+pub use notice::ColumnNotice;
 pub use numeric::{Curve, FittedNumeric};
+pub use outliers::without_outliers;
 pub use pass::Pass;
 pub use sequence::{
     FittedSequence, REMAINING_LIFE, RemainingLife, Rolling, RollingStatistic, SequenceConfig,
 };
 pub(crate) use sequence::{Groups, read_numbers};
+pub use step::{Cell, FittedCustom, FittedStep, Step, register};
 pub use target::FittedTarget;
 pub use text::{Accents, AlsoTerms, Analyzer, FittedText, Norm, TextConfig, TextEncoding};
+pub use time::{FittedPart, FittedTime};
 
 /// What will be done to each column. It has seen no row yet and cannot transform one.
 pub struct Pipeline<'a> {
@@ -81,6 +93,10 @@ pub enum FittedColumn {
     Image(FittedImage),
     /// A bag of weighted terms, or a sequence of ids.
     Text(FittedText),
+    /// Seconds and parts of the calendar.
+    Time(FittedTime),
+    /// What a step of the program makes of it.
+    Custom(FittedCustom),
 }
 
 impl<'a> Pipeline<'a> {
@@ -109,6 +125,12 @@ impl<'a> Pipeline<'a> {
     /// When a setting is out of its range, the contract has not its columns, or there are images or
     /// texts.
     pub fn with_sequence(mut self, config: Option<&SequenceConfig>) -> Result<Self> {
+        let removes = |(_, column): &(&String, &ColumnConfig)| column.remove_outliers.is_some();
+        if let (Some(_), Some((name, _))) = (config, self.columns.iter().find(removes)) {
+            return Err(Error::Config(format!(
+                "column `{name}`: `remove_outliers` would tear sequences apart: use `clip`, or remove `[data.sequence]`"
+            )));
+        }
         let fit = |config| FittedSequence::new(config, self.contract);
         self.sequence = config.map(fit).transpose()?;
         Ok(self)
@@ -150,6 +172,8 @@ impl<'a> Pipeline<'a> {
                     Fit::Category(fit) => fit.update(values, &target),
                     Fit::Image(fit) => fit.update(field, values, &place),
                     Fit::Text(fit) => fit.update(values),
+                    Fit::Time(fit) => fit.update(values),
+                    Fit::Custom(fit) => fit.update(values),
                     Fit::Target(fit) => fit.update(values),
                 })?;
             start += rows.num_rows();
@@ -195,6 +219,9 @@ impl<'a> Pipeline<'a> {
         if rule.role == Role::Target {
             return TargetFit::new(self.contract.task, rule, &config).map(Fit::Target);
         }
+        if let Some(step) = &config.step {
+            return CustomFit::new(rule, step, &config).map(Fit::Custom);
+        }
         settings::check(rule, &config)?;
         match rule.kind {
             ColumnKind::Numeric => {
@@ -214,6 +241,9 @@ impl<'a> Pipeline<'a> {
                 };
                 CategoryFit::new(&rule.name, &config, classes).map(Fit::Category)
             }
+            ColumnKind::Time => {
+                TimeFit::new(&rule.name, &config).map(|fit| Fit::Time(Box::new(fit)))
+            }
             ColumnKind::Image => Ok(Fit::Image(ImageFit::new(&rule.name, &config))),
             ColumnKind::Text => {
                 Ok(Fit::Text(TextFit::new(&rule.name, &config.text.unwrap_or_default())?))
@@ -228,6 +258,8 @@ enum Fit {
     Category(CategoryFit),
     Image(ImageFit),
     Text(TextFit),
+    Time(Box<TimeFit>),
+    Custom(CustomFit),
     Target(TargetFit),
 }
 
@@ -244,6 +276,8 @@ impl Fit {
             Fit::Category(fit) => Fitted::Feature(FittedColumn::Category(fit.finish())),
             Fit::Image(fit) => Fitted::Feature(FittedColumn::Image(fit.finish()?)),
             Fit::Text(fit) => Fitted::Feature(FittedColumn::Text(fit.finish()?)),
+            Fit::Time(fit) => Fitted::Feature(FittedColumn::Time(fit.finish())),
+            Fit::Custom(fit) => Fitted::Feature(FittedColumn::Custom(fit.finish()?)),
             Fit::Target(fit) => Fitted::Target(fit.finish()?),
         })
     }
@@ -262,34 +296,7 @@ impl FittedPipeline {
         rows: &RecordBatch,
         place: &(dyn Fn(usize) -> String + Sync),
     ) -> Result<Samples> {
-        let inputs = match self.features.as_slice() {
-            [FittedColumn::Image(image)] => {
-                let (at, field) = column(rows, &image.name)?;
-                Inputs::Images(image.transform(field, rows.column(at), place)?)
-            }
-            [FittedColumn::Text(_), ..] => Inputs::Tokens(self.tokens(rows)?),
-            _ => {
-                let values = Floats::new(self.width(), self.pass().floats(rows)?);
-                match &self.sequence {
-                    None => Inputs::Dense(values),
-                    Some(sequence) => {
-                        let groups = sequence.groups(&[sequence.keys(rows)?], place)?;
-                        let numbers = self.numbers();
-                        let windows = sequence.windows(values, &groups, &numbers, usize::MAX)?;
-                        Inputs::Sequences(windows)
-                    }
-                }
-            }
-        };
-        let target = match &self.sequence {
-            Some(sequence) if sequence.horizon > 0 => Target::Absent,
-            _ => self.target_values(rows)?,
-        };
-        Ok(Samples {
-            len: rows.num_rows(),
-            inputs,
-            target,
-        })
+        self.pass().samples(rows, place)
     }
 
     /// All rows of a selection that conforms to the contract; tables that exceed the frame's memory
@@ -496,6 +503,7 @@ impl FittedPipeline {
     pub fn units(&self) -> Vec<(f64, f64)> {
         let features = self.features.iter().flat_map(|feature| match feature {
             FittedColumn::Numeric(f) => f.units(),
+            FittedColumn::Time(f) => f.units(),
             other => vec![(0.0, 1.0); other.width()],
         });
         features.chain(self.products.iter().map(|_| (0.0, 1.0))).collect()
@@ -524,6 +532,8 @@ impl FittedColumn {
             FittedColumn::Category(f) => &f.name,
             FittedColumn::Image(f) => &f.name,
             FittedColumn::Text(f) => &f.name,
+            FittedColumn::Time(f) => &f.name,
+            FittedColumn::Custom(f) => &f.name,
         }
     }
 
@@ -534,6 +544,8 @@ impl FittedColumn {
             FittedColumn::Category(f) => f.width(),
             FittedColumn::Image(f) => f.height as usize * f.width as usize * f.channels as usize,
             FittedColumn::Text(f) => f.width(),
+            FittedColumn::Time(f) => f.width(),
+            FittedColumn::Custom(f) => f.width(),
         }
     }
 
@@ -542,7 +554,9 @@ impl FittedColumn {
             FittedColumn::Text(f) => f.names(),
             FittedColumn::Numeric(f) => f.names(),
             FittedColumn::Category(f) => f.names(labels),
-            _ => vec![self.name().to_string()],
+            FittedColumn::Time(f) => f.names(),
+            FittedColumn::Custom(f) => f.names(),
+            FittedColumn::Image(_) => vec![self.name().to_string()],
         }
     }
 }

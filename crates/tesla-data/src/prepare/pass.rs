@@ -4,6 +4,7 @@ use super::{FittedColumn, FittedPipeline};
 use crate::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use crate::contract::column;
 use crate::frame::downcast;
+use crate::samples::{Floats, Inputs, Samples, Target};
 use crate::{Error, Result};
 
 /// Rows on their way through a fitted pipeline, batch by batch. The numbers do not depend on how the
@@ -60,6 +61,47 @@ impl<'a> Pass<'a> {
             task(&mut wide)?;
             out.iter_mut().zip(wide).for_each(|(out, value)| *out = value as f32);
             Ok(())
+        })
+    }
+
+    /// The next rows as samples; see [`FittedPipeline::samples`]. A missing value that is filled from
+    /// the row before is filled from the batch before, too.
+    ///
+    /// # Errors
+    /// As [`FittedPipeline::samples`].
+    pub fn samples(
+        &mut self,
+        rows: &RecordBatch,
+        place: &(dyn Fn(usize) -> String + Sync),
+    ) -> Result<Samples> {
+        let pipeline = self.pipeline;
+        let inputs = match pipeline.features.as_slice() {
+            [FittedColumn::Image(image)] => {
+                let (at, field) = column(rows, &image.name)?;
+                Inputs::Images(image.transform(field, rows.column(at), place)?)
+            }
+            [FittedColumn::Text(_), ..] => Inputs::Tokens(pipeline.tokens(rows)?),
+            _ => {
+                let values = Floats::new(pipeline.width(), self.floats(rows)?);
+                match &pipeline.sequence {
+                    None => Inputs::Dense(values),
+                    Some(sequence) => {
+                        let groups = sequence.groups(&[sequence.keys(rows)?], place)?;
+                        let numbers = pipeline.numbers();
+                        let windows = sequence.windows(values, &groups, &numbers, usize::MAX)?;
+                        Inputs::Sequences(windows)
+                    }
+                }
+            }
+        };
+        let target = match &pipeline.sequence {
+            Some(sequence) if sequence.horizon > 0 => Target::Absent,
+            _ => pipeline.target_values(rows)?,
+        };
+        Ok(Samples {
+            len: rows.num_rows(),
+            inputs,
+            target,
         })
     }
 
@@ -144,6 +186,11 @@ fn write_rows(
                 let values = downcast::<StringArray>(filled)?.slice(start, rows);
                 f.transform(&values, row, out, width, at);
             }
+            FittedColumn::Time(f) => {
+                let values = downcast::<Float64Array>(filled)?.slice(start, rows);
+                f.transform(&values, out, width, at);
+            }
+            FittedColumn::Custom(f) => f.transform(&filled.slice(start, rows), out, width, at)?,
             other => {
                 let message = format!("column `{}` holds images or texts", other.name());
                 return Err(Error::Config(message));

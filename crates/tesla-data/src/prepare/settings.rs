@@ -12,9 +12,11 @@ pub(super) fn check(rule: &ColumnRule, config: &ColumnConfig) -> Result<()> {
     };
     let is_number = rule.kind == ColumnKind::Numeric;
     let is_category = rule.kind == ColumnKind::Category;
+    let is_time = rule.kind == ColumnKind::Time;
     let numbers = [
-        ("indicator", config.indicator),
+        ("indicator", config.indicator && !is_time),
         ("clip", config.clip.is_some()),
+        ("remove_outliers", config.remove_outliers.is_some()),
         ("scale", config.scale.is_some()),
         ("bins", config.bins.is_some()),
         ("degree", config.degree.is_some()),
@@ -24,6 +26,10 @@ pub(super) fn check(rule: &ColumnRule, config: &ColumnConfig) -> Result<()> {
         ("min_count", config.min_count.is_some()),
         ("hash_size", config.hash_size.is_some()),
     ];
+    let times = [("parts", !config.parts.is_empty()), ("cyclic", config.cyclic.is_some())];
+    if let Some((key, _)) = times.iter().find(|(_, said)| *said && !is_time) {
+        return refuse(&format!("`{key}`"), "a date or time, which `kind = \"time\"` says");
+    }
     if let Some((key, _)) = numbers.iter().find(|(_, said)| *said && !is_number) {
         return refuse(&format!("`{key}`"), "a number");
     }

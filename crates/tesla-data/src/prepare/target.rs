@@ -54,11 +54,12 @@ impl TargetFit {
         let plain = ColumnConfig {
             kind: config.kind,
             scale: config.scale.filter(|_| task == Task::Regression),
+            remove_outliers: config.remove_outliers.filter(|_| task == Task::Regression),
             ..Default::default()
         };
         if *config != plain || !matches!(scale, Scale::Standard | Scale::Log1p | Scale::None) {
             return Err(Error::Config(format!(
-                "column `{}` is the target: it takes `kind` and, if it is a number, `scale` as `standard`, `log1p` or `none`",
+                "column `{}` is the target: it takes `kind` and, if it is a number, `remove_outliers` and `scale` as `standard`, `log1p` or `none`",
                 rule.name
             )));
         }

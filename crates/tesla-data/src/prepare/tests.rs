@@ -417,3 +417,213 @@ fn files_of_the_first_version_load_and_are_written_as_they_were() {
     assert_eq!(fitted.feature_names(), ["x", "c=a", "c=b", "c=(missing)"]);
     assert_eq!(fitted.target.decode(1.0), 3.5);
 }
+
+#[test]
+fn what_is_unusual_is_counted_and_adds_up() {
+    let text = "x,c,h,y\n1,a,a,1.5\n5,b,a,2\n,a,b,3\n2,z,b,4\n";
+    let columns = serde_json::json!({
+        "x": {}, "c": { "min_count": 2 }, "h": { "encode": "hash" },
+    });
+    let prepared = Prepared::of(text, "y", columns).unwrap();
+    let fitted: FittedPipeline =
+        serde_json::from_str(&serde_json::to_string(&prepared.fit().unwrap()).unwrap()).unwrap();
+    let place = |row: usize| format!("row {row}");
+    let new = Prepared::of(
+        "x,c,h,y\n0,a,q,1\n,,q,1\n5,z,,1\n5.5,n,,2.5\n3,,b,1\n",
+        "y",
+        serde_json::json!({}),
+    );
+    let new = new.map(|new| new.frame.to_batch().unwrap()).unwrap();
+    let new = prepared.contract.conform(&new, Need::Features, &place).unwrap();
+    let whole = fitted.notice(&new).unwrap();
+    let counts: Vec<_> = whole
+        .iter()
+        .map(|n| (n.column.as_str(), n.rows, n.missing, n.unknown, n.out_of_range))
+        .collect();
+    assert_eq!(counts, [("x", 5, 1, 0, 2), ("c", 5, 2, 2, 0), ("h", 5, 2, 0, 0)]);
+    let mut parts = fitted.notice(&new.slice(0, 2)).unwrap();
+    let rest = fitted.notice(&new.slice(2, 3)).unwrap();
+    std::iter::zip(&mut parts, &rest).for_each(|(part, rest)| part.merge(rest));
+    assert_eq!(parts, whole);
+}
+
+#[test]
+fn times_become_what_pandas_and_scikit_learn_make_of_them() {
+    let text = std::fs::read_to_string(repo("benches/peers/times.json")).unwrap();
+    let reference: Value = serde_json::from_str(&text).unwrap();
+    let times = reference["times"].as_array().unwrap().iter();
+    let rows: String = times
+        .enumerate()
+        .map(|(i, t)| format!("{},{i}.5\n", t.as_str().unwrap()))
+        .collect();
+    let check = |config: Value, expected: &Value, names: usize| {
+        let config = serde_json::json!({ "when": config });
+        let prepared = Prepared::of(&format!("when,y\n{rows}"), "y", config).unwrap();
+        let fitted = prepared.fit().unwrap();
+        let json = serde_json::to_string(&fitted).unwrap();
+        let fitted: FittedPipeline = serde_json::from_str(&json).unwrap();
+        let found = fitted.matrix(&prepared.rows()).unwrap();
+        let expected: Vec<f64> = expected
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|v| v.as_f64().unwrap())
+            .collect();
+        assert_eq!((found.len(), fitted.feature_names().len()), (expected.len(), names));
+        for (found, expected) in std::iter::zip(found, expected) {
+            assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+        }
+        fitted
+    };
+    let fitted = check(serde_json::json!({}), &reference["cyclic"], 12);
+    assert_eq!(fitted.feature_names()[..3], ["elapsed(when)", "year(when)", "sin(month(when))"]);
+    assert_eq!(fitted.units()[2], (0.0, 1.0));
+    check(serde_json::json!({ "cyclic": false }), &reference["plain"], 7);
+}
+
+#[test]
+fn a_time_has_the_parts_that_training_tells_apart() {
+    let text = "when,y\n2024-01-31,1.5\n,2\n2024-02-01,3\n2024-02-03,4\n";
+    let prepared =
+        |config: Value| Prepared::of(text, "y", serde_json::json!({ "when": config })).unwrap();
+    let names = |config: Value| prepared(config).fit().unwrap().feature_names();
+    // Days only: no hours, no minutes.
+    assert_eq!(names(serde_json::json!({})).len(), 8);
+    let said = serde_json::json!({ "parts": ["hour"], "cyclic": false, "indicator": true });
+    assert_eq!(names(said.clone()), ["hour(when)", "when=(missing)"]);
+    let said = prepared(said);
+    assert_eq!(
+        said.fit().unwrap().matrix(&said.rows()).unwrap(),
+        [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    );
+    // Batch by batch it is the same, and times outside those of training are counted.
+    let all = prepared(serde_json::json!({}));
+    let fitted = all.fit().unwrap();
+    let rows = all.rows();
+    let mut pass = fitted.pass();
+    let parts = [0..1, 1..3, 3..4].map(|at| pass.matrix(&rows.slice(at.start, at.len())).unwrap());
+    assert_eq!(bits(&parts.concat()), bits(&fitted.matrix(&rows).unwrap()));
+    let later = Prepared::of("when,y\n2024-02-04,1.5\n2024-02-02,1\n", "y", serde_json::json!({}));
+    let notice = fitted.notice(&later.unwrap().rows()).unwrap();
+    assert_eq!((notice[0].out_of_range, notice[0].missing), (1, 0));
+    for (config, expected) in [
+        (serde_json::json!({ "parts": ["day", "day"] }), "twice"),
+        (serde_json::json!({ "scale": "none" }), "`scale` does not apply"),
+        (serde_json::json!({ "kind": "category", "cyclic": true }), "`kind = \"time\"`"),
+        (serde_json::json!({ "impute": "mean" }), "`impute` does not apply"),
+    ] {
+        let error = prepared(config).fit().unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn outliers_are_left_out_of_training_and_listed() {
+    let text = "x,z,y\n1,1,1.5\n2,2,2\n3,,3\n4,3,4\n500,4,5\n2,-90,6\n3,5,900\n900,3,6\n";
+    let columns = serde_json::json!({
+        "x": { "remove_outliers": { "iqr": 1.5 } },
+        "z": { "remove_outliers": { "iqr": 1.5 }, "clip": { "z": 1.0 } },
+        "y": { "remove_outliers": { "quantiles": [0.0, 0.9] } },
+    });
+    let prepared = Prepared::of(text, "y", columns).unwrap();
+    let (contract, columns) = (&prepared.contract, &prepared.columns);
+    // The last row is no training row: it neither teaches the bounds nor is left out.
+    let train = prepared.frame.select((0..7).collect::<Vec<u32>>());
+    let (kept, listed) = without_outliers(&train, contract, columns).unwrap();
+    assert_eq!((kept.len(), kept.place(3)), (4, "`t.csv` line 5".into()));
+    let reasons: Vec<_> = listed
+        .iter()
+        .map(|bad| (bad.place.line, bad.column.as_deref(), bad.value.as_deref()))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            (Some(6), Some("x"), Some("500")),
+            (Some(7), Some("z"), Some("-90")),
+            (Some(8), Some("y"), Some("900")),
+        ]
+    );
+    assert!(listed[0].reason.contains("beyond -0.25 to 5.75"), "{}", listed[0].reason);
+    let fitted = Pipeline::new(contract, columns).unwrap().fit(&kept).unwrap();
+    let FittedColumn::Numeric(x) = &fitted.features[0] else {
+        panic!("a number")
+    };
+    assert_eq!((x.mean, x.range), (2.5, Some([1.0, 4.0])));
+    assert_eq!(fitted.matrix(&prepared.rows()).unwrap().len(), 16);
+    // Sequences must keep their rows, and a category has no bounds.
+    let sequence = SequenceConfig::default();
+    let error = Pipeline::new(contract, columns)
+        .unwrap()
+        .with_sequence(Some(&sequence));
+    assert!(error.err().unwrap().to_string().contains("tear sequences apart"));
+    let category =
+        serde_json::json!({ "x": { "kind": "category", "remove_outliers": { "z": 3 } } });
+    let prepared = Prepared::of(text, "y", category).unwrap();
+    let all = prepared.frame.all();
+    let error = without_outliers(&all, &prepared.contract, &prepared.columns)
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("expected a number"), "{error}");
+}
+
+#[test]
+fn forward_fill_goes_from_one_batch_to_the_next() {
+    let columns = serde_json::json!({
+        "x": { "impute": "forward_fill", "scale": "none" },
+        "c": { "impute": "forward_fill", "encode": "ordinal" },
+    });
+    let text = "x,c,y\n,,1.5\n4,b,2\n,,3\n,,4\n7,a,5\n,,6\n";
+    let prepared = Prepared::of(text, "y", columns).unwrap();
+    let fitted = prepared.fit().unwrap();
+    let rows = prepared.rows();
+    let place = |row: usize| format!("row {row}");
+    let floats =
+        |samples: Samples| samples.inputs.gather(&(0..samples.len).collect::<Vec<_>>()).unwrap();
+    let whole = floats(fitted.samples(&rows, &place).unwrap());
+    // The mean of 4, 4, 4, 7, 7 and the commonest level stand before the first value.
+    assert!((whole[0] - 5.2).abs() < 1e-6 && whole[1] == 1.0, "{whole:?}");
+    assert_eq!(whole[4..], [4.0, 1.0, 4.0, 1.0, 7.0, 0.0, 7.0, 0.0]);
+    let mut pass = fitted.pass();
+    let one = |row| floats(pass.samples(&rows.slice(row, 1), &place).unwrap());
+    assert_eq!((0..6).flat_map(one).collect::<Vec<f32>>(), whole);
+}
+
+#[test]
+fn tables_are_scaled_and_images_changed_by_single_calls() {
+    let prepared = Prepared::of("x,c,y\n1,a,5\n,b,5\n3,a,8\n", "y", serde_json::json!({})).unwrap();
+    let values = |frame: &Frame, name: &str| {
+        let column = frame.column(name).unwrap();
+        downcast::<Float64Array>(&column).unwrap().iter().collect::<Vec<_>>()
+    };
+    let raw = Frame::read_all(open_text("x,c,y\n1,a,5\n,b,5\n3,a,8\n")).unwrap();
+    let normal = normalize(&raw).unwrap();
+    assert_eq!(values(&normal, "x"), [Some(-1.0), None, Some(1.0)]);
+    assert_eq!(normal.column("c").unwrap().as_ref(), raw.column("c").unwrap().as_ref());
+    let scaled = scale(&raw, &["y"], crate::config::Scale::MinMax).unwrap();
+    assert_eq!(values(&scaled, "y"), [Some(0.0), Some(0.0), Some(1.0)]);
+    assert_eq!(values(&scaled, "x"), [Some(1.0), None, Some(3.0)]);
+    let error = scale(&raw, &["c"], crate::config::Scale::MinMax).err().unwrap();
+    assert!(error.to_string().contains("holds no numbers"), "{error}");
+    assert!(images(&prepared.frame, &Default::default()).is_err());
+    let set = ImageSet {
+        channels: 1,
+        height: 2,
+        width: 3,
+        pixels: (0..12).collect(),
+        mean: vec![0.5],
+        std: vec![0.25],
+    };
+    let config = serde_json::from_value(serde_json::json!({ "flip": "horizontal" }));
+    let flipped = augment(&set, &config.unwrap(), 3).unwrap();
+    let mirrored = [2, 1, 0, 5, 4, 3, 8, 7, 6, 11, 10, 9];
+    for at in [0..6, 6..12] {
+        let now = &flipped.pixels[at.clone()];
+        assert!(now == &set.pixels[at.clone()] || now == &mirrored[at], "{now:?}");
+    }
+    assert_eq!((flipped.mean, flipped.std), (set.mean, set.std));
+}
+
+fn open_text(text: &str) -> Box<dyn Source> {
+    let input = Input::from_bytes("t.csv", text.as_bytes());
+    Box::new(CsvSource::open(input, CsvConfig::default()).unwrap())
+}

@@ -200,7 +200,7 @@ pub(crate) fn describe(cells: &Cells, seen: &Seen, rule: ColumnRule) -> ColumnPr
             let lengths: Vec<f64> = cells.texts().map(|t| t.chars().count() as f64).collect();
             column.lengths = Numbers::of(lengths.iter().copied());
         }
-        ColumnKind::Category | ColumnKind::Image => {}
+        ColumnKind::Category | ColumnKind::Image | ColumnKind::Time => {}
     }
     column
 }

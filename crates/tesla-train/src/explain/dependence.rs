@@ -57,7 +57,7 @@ pub fn dependence(
     let tried: Vec<(String, ArrayRef)> = match rule.kind {
         ColumnKind::Numeric => numbers(found, sample.len())?,
         ColumnKind::Category => levels(found, sample.len())?,
-        ColumnKind::Text | ColumnKind::Image => return Ok(None),
+        ColumnKind::Text | ColumnKind::Image | ColumnKind::Time => return Ok(None),
     };
     if tried.len() < 2 {
         return Ok(None);

@@ -79,6 +79,7 @@ fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Res
     if predictor.bundle().pipeline.sequence.is_some() {
         batches = Box::new(std::iter::once(whole(batches)));
     }
+    let mut pass = predictor.bundle().pipeline.pass();
     for batch in batches {
         let Scanned {
             rows: batch,
@@ -88,7 +89,7 @@ fn stream(source: &dyn Source, predictor: &Predictor, out: &mut dyn Rows) -> Res
             return Err(bad.swap_remove(0).into_error().into());
         }
         let place = |row: usize| source.places(&[first + row])[0].to_string();
-        let predictions = predictor.predict_at(&batch, &place)?;
+        let predictions = predictor.predict_in(&mut pass, &batch, &place)?;
         out.write(&join(&batch, &predictions.to_batch())?)?;
         first += batch.num_rows();
     }

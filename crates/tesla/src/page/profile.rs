@@ -141,7 +141,9 @@ fn card(place: usize, column: &ColumnProfile, rows: usize) -> Result<Card> {
                 facts.push(moments(n));
             }
         }
-        ColumnKind::Category => bars(&mut card, &column.top, column.distinct.count, present),
+        ColumnKind::Category | ColumnKind::Time => {
+            bars(&mut card, &column.top, column.distinct.count, present)
+        }
         ColumnKind::Text => {
             if let Some(n) = &column.lengths {
                 match n.min == n.max {
@@ -227,6 +229,7 @@ fn kind(kind: ColumnKind) -> &'static str {
         ColumnKind::Category => "category",
         ColumnKind::Text => "text",
         ColumnKind::Image => "image",
+        ColumnKind::Time => "time",
     }
 }
 

@@ -946,6 +946,7 @@ fn column(rule: &ColumnRule) -> Column {
             ColumnKind::Category => "category",
             ColumnKind::Text => "text",
             ColumnKind::Image => "image",
+            ColumnKind::Time => "time",
         },
         role: match (rule.role, &rule.note) {
             (Role::Feature, _) => "feature".into(),

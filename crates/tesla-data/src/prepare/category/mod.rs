@@ -280,6 +280,11 @@ impl FittedCategory {
         place.map_or(0, |place| place as u32 + 1)
     }
 
+    /// Whether a level is none of those that have a place of their own.
+    pub(super) fn is_unknown(&self, level: &str) -> bool {
+        self.encode != Encode::Hash && self.known.of(level, &self.levels).is_none()
+    }
+
     /// The number of places.
     fn places(&self) -> usize {
         let own = self.levels.len() + usize::from(self.rare);

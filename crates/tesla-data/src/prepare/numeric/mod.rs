@@ -8,13 +8,14 @@ mod order;
 use crate::arrow::array::{Array, ArrayRef, Float64Array};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BinStrategy, Bins, Clip, ColumnConfig, Constant, Impute, Scale};
+use crate::config::{BinStrategy, Bins, Bounds, ColumnConfig, Constant, Impute, Scale};
 use crate::frame::downcast;
 use crate::{Error, Result};
 
 pub use curve::Curve;
 pub(super) use moments::Moments;
-use order::{Sorted, Values};
+use order::Sorted;
+pub(super) use order::Values;
 
 /// A number: clipped, a missing value becomes `fill`, then `(curve(x) - mean) / scale`, or one
 /// number per bin.
@@ -28,6 +29,9 @@ pub struct FittedNumeric {
     pub mean: f64,
     /// What is divided by: the population standard deviation, or 1 for a constant column.
     pub scale: f64,
+    /// The smallest and the largest value of the training rows, where they had any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
     /// Whether a missing value becomes the one of the row before, where there is one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forward_fill: bool,
@@ -111,11 +115,11 @@ impl NumericFit {
     pub(super) fn finish(self) -> Result<FittedNumeric> {
         let config = &self.config;
         let mut moments = self.moments;
+        let range = moments.seen();
         let mut sorted = self.values.map(Values::sort);
         let clip = match (config.clip, &mut sorted) {
             (Some(clip), Some(sorted)) if sorted.len() > 0 => {
-                // Bounds stay finite, since JSON knows no other numbers.
-                let [low, high] = bounds(clip, sorted).map(|b| b.clamp(f64::MIN, f64::MAX));
+                let [low, high] = bounds(clip, sorted);
                 sorted.map(|v| v.max(low).min(high));
                 moments = sorted.iter().collect();
                 Some([low, high])
@@ -139,6 +143,7 @@ impl NumericFit {
             fill,
             mean: 0.0,
             scale: 1.0,
+            range,
             forward_fill: config.impute == Some(Impute::ForwardFill),
             indicator: config.indicator,
             clip,
@@ -205,16 +210,8 @@ pub(super) fn wants_values(config: &ColumnConfig) -> bool {
 
 fn check(name: &str, config: &ColumnConfig) -> Result<()> {
     let refuse = |what: String| Err(Error::Config(format!("column `{name}`: {what}")));
-    match config.clip {
-        Some(Clip::Iqr(k) | Clip::Z(k)) if !(k.is_finite() && k > 0.0) => {
-            return refuse(format!("`clip` by {k}: expected a number above 0, such as 1.5"));
-        }
-        Some(Clip::Quantiles([low, high])) if !(0.0 <= low && low < high && high <= 1.0) => {
-            return refuse(format!(
-                "`clip` at the quantiles {low} and {high}: expected two from 0 to 1, the smaller first"
-            ));
-        }
-        _ => {}
+    if let Some(clip) = config.clip {
+        clip.check(name, "clip")?;
     }
     match config.bins {
         Some(bins) if !(2..=10_000).contains(&bins.count) => {
@@ -239,13 +236,32 @@ pub(super) fn no_logarithm(name: &str, value: f64) -> Error {
     ))
 }
 
-fn bounds(clip: Clip, sorted: &Sorted) -> [f64; 2] {
-    match clip {
-        Clip::Iqr(k) => {
+impl Bounds {
+    /// Whether they can be; `key` says them for the column `name`.
+    pub(super) fn check(self, name: &str, key: &str) -> Result<()> {
+        let refuse = |what: String| Err(Error::Config(format!("column `{name}`: {what}")));
+        match self {
+            Bounds::Iqr(k) | Bounds::Z(k) if !(k.is_finite() && k > 0.0) => {
+                refuse(format!("`{key}` by {k}: expected a number above 0, such as 1.5"))
+            }
+            Bounds::Quantiles([low, high]) if !(0.0 <= low && low < high && high <= 1.0) => {
+                refuse(format!(
+                    "`{key}` at the quantiles {low} and {high}: expected two from 0 to 1, the smaller first"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The bounds as numbers, which stay finite, since JSON knows no others.
+pub(super) fn bounds(by: Bounds, sorted: &Sorted) -> [f64; 2] {
+    let bounds = match by {
+        Bounds::Iqr(k) => {
             let (low, high) = (sorted.quantile(0.25), sorted.quantile(0.75));
             [low - k * (high - low), high + k * (high - low)]
         }
-        Clip::Z(k) => {
+        Bounds::Z(k) => {
             let mut moments: Moments = sorted.iter().collect();
             let mean = moments.mean();
             let deviation = match moments.range() {
@@ -254,8 +270,9 @@ fn bounds(clip: Clip, sorted: &Sorted) -> [f64; 2] {
             };
             [mean - k * deviation, mean + k * deviation]
         }
-        Clip::Quantiles(shares) => shares.map(|share| sorted.quantile(share)),
-    }
+        Bounds::Quantiles(shares) => shares.map(|share| sorted.quantile(share)),
+    };
+    bounds.map(|bound: f64| bound.clamp(f64::MIN, f64::MAX))
 }
 
 /// Where one bin ends and the next begins, as scikit-learn's `KBinsDiscretizer` has it.

@@ -29,6 +29,11 @@ impl Moments {
         }
     }
 
+    /// The smallest and the largest value, where there is one.
+    pub(in crate::prepare) fn seen(&self) -> Option<[f64; 2]> {
+        self.range
+    }
+
     /// The smallest and the largest value; 0 of nothing.
     pub(super) fn range(&self) -> [f64; 2] {
         self.range.unwrap_or_default()

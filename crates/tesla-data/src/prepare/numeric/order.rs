@@ -19,7 +19,7 @@ const SHARE: usize = 16;
 /// even places take turns, so that the result repeats. Each of `h` levels moves a rank by at most
 /// one in `limit / 16` places: the rank of a value is off by at most `16 h / limit` of all rows,
 /// which for four thousand million rows is below 0.002 %.
-pub(super) struct Values {
+pub(in crate::prepare) struct Values {
     limit: usize,
     /// `levels[h]` holds values that stand for `2^h` each.
     levels: Vec<Vec<f64>>,
@@ -29,7 +29,7 @@ pub(super) struct Values {
 
 impl Values {
     /// Room for one of `columns` columns.
-    pub(super) fn new(columns: usize) -> Self {
+    pub(in crate::prepare) fn new(columns: usize) -> Self {
         Self::with_limit((MOST_TOGETHER / columns.max(1)).clamp(FEWEST, MOST))
     }
 
@@ -41,7 +41,7 @@ impl Values {
         }
     }
 
-    pub(super) fn push(&mut self, value: f64) {
+    pub(in crate::prepare) fn push(&mut self, value: f64) {
         self.levels[0].push(value);
         if self.levels[0].len() >= self.limit {
             self.compact();
@@ -73,7 +73,7 @@ impl Values {
     }
 
     /// The values in order.
-    pub(super) fn sort(mut self) -> Sorted {
+    pub(in crate::prepare) fn sort(mut self) -> Sorted {
         if self.levels.len() == 1 {
             let mut values = self.levels.remove(0);
             values.par_sort_unstable_by(f64::total_cmp);
@@ -97,7 +97,7 @@ impl Values {
 }
 
 /// Values in ascending order.
-pub(super) struct Sorted {
+pub(in crate::prepare) struct Sorted {
     values: Vec<f64>,
     /// How many rows the values up to and with each stand for, where that is not one each.
     ends: Option<Vec<u64>>,

@@ -81,7 +81,7 @@ impl Groups {
         order: Option<&str>,
     ) -> Result<Self> {
         let column = |name: Option<&'_ str>| -> Result<Option<ArrayRef>> {
-            name.map(|name| frame.column(name)).transpose()
+            name.map(|name| frame.key_column(name)).transpose()
         };
         let (group, order) = (group.zip(column(group)?), order.zip(column(order)?));
         let place = |row: usize| frame.place(row);
