@@ -6,6 +6,7 @@
 //! batches.
 
 mod baseline;
+mod compare;
 mod curves;
 mod gather;
 mod sample;
@@ -29,6 +30,7 @@ use gather::{Finished, Gather};
 use slices::Cuts;
 
 pub(crate) use baseline::linear;
+pub use compare::{Compared, Comparison, compare};
 
 /// The figures of a model on some rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
