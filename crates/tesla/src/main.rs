@@ -49,6 +49,8 @@ enum Command {
     Train(commands::train::Args),
     /// Measure a model on rows that carry the target.
     Evaluate(commands::evaluate::Args),
+    /// Compare two models on the same rows.
+    Compare(commands::compare::Args),
     /// Predict rows: CSV or JSON lines in and out.
     Predict(commands::predict::Args),
     /// Answer predictions over HTTP.
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => commands::audit::run(args),
         Command::Train(args) => commands::train::run(args),
         Command::Evaluate(args) => commands::evaluate::run(args),
+        Command::Compare(args) => commands::compare::run(args),
         Command::Predict(args) => commands::predict::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
