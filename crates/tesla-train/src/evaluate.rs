@@ -6,6 +6,7 @@
 //! batches.
 
 mod baseline;
+mod compare;
 mod curves;
 mod gather;
 mod ranking;
@@ -32,6 +33,7 @@ use ranking::Cold;
 use slices::Cuts;
 
 pub(crate) use baseline::linear;
+pub use compare::{Compared, Comparison, compare};
 pub use ranking::seen_in;
 
 /// The figures of a model on some rows.

@@ -1,11 +1,11 @@
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Parser;
-use tesla::{Bundle, Config, DeviceChoice};
+use tesla::evaluate::Options;
+use tesla::{Bundle, Config, DeviceChoice, Frame};
 use tesla_data::contract::Need;
-use tesla_train::evaluate::Options;
 
 use super::{open_device, open_rows, seen, write_whole};
 use crate::report::{Subject, look};
@@ -24,10 +24,16 @@ pub(crate) struct Args {
     /// out of the user's list.
     #[arg(long, value_name = "DATA")]
     seen: Option<String>,
+    /// A column whose values divide the rows into slices with figures of their own; may be repeated.
+    #[arg(long, value_name = "COLUMN")]
+    by: Vec<String>,
+    /// The column that says what a row weighs in the figures. Default: that of the training run.
+    #[arg(long, value_name = "COLUMN")]
+    weight: Option<String>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
-    /// Print one JSON object with `rows`, `metrics` and `baseline`.
+    /// Print one JSON object: `rows`, `metrics`, `intervals`, `baselines`, `curves`, `slices`, `worst`.
     #[arg(long)]
     json: bool,
     /// Also write the report as one HTML page; it needs no network.
@@ -37,39 +43,21 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let (source, policy) = open_rows(&args.data, args.images.as_deref(), &bundle)?;
-    if source.fingerprint()? == bundle.provenance.data_sha256 {
+    let weight = args.weight.or_else(|| run_of(&bundle)?.evaluate.weight);
+    let others: Vec<String> = args.by.iter().chain(&weight).cloned().collect();
+    let frame = read(&args.data, args.images.as_deref(), &bundle, &others)?;
+    if frame.fingerprint()? == bundle.provenance.data_sha256 {
         eprintln!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"
         );
     }
-    let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    let data = config.map(|config| config.data).unwrap_or_default();
-    let unrated = data.interactions.filter(|interactions| interactions.rating.is_none());
-    let sequence = data.sequence;
-    let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
-        // The target is made of the rows; each group ends with its last.
-        Some(sequence) => {
-            let frame = bundle.contract.read(source, Need::Features)?;
-            frame.with_remaining_life(&sequence, None)?
-        }
-        None => match unrated {
-            Some(interactions) => {
-                let frame = bundle.contract.read(source, Need::Features)?;
-                frame.with_interaction(&interactions)?
-            }
-            None => bundle.contract.read(source, Need::Target)?,
-        },
-    };
-    let frame = frame.settle(&bundle.contract, &policy)?;
-    for bad in frame.bad() {
-        eprintln!("left out: {}", bad.clone().into_error());
-    }
     let device = open_device(args.device)?;
     let predictor = bundle.predictor(&device)?;
     let options = Options {
+        by: args.by,
+        weight,
         seen: seen(args.seen.as_deref(), &predictor)?,
-        ..Options::default()
+        ..Default::default()
     };
     let report = tesla_train::evaluate_with(&predictor, &frame.all(), &options)?;
     if let Some(path) = &args.html {
@@ -95,7 +83,44 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match args.json {
         true => writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => write!(stdout, "{}", show::report(frame.name(), &report))?,
+        false => write!(stdout, "{}", show::full_report(frame.name(), &report))?,
     }
     Ok(())
+}
+
+fn run_of(bundle: &Bundle) -> Option<Config> {
+    serde_json::from_value(bundle.provenance.config.clone()).ok()
+}
+
+/// Rows with their truth, and with `others` of their columns; those that break the contract are left
+/// out, and said.
+pub(super) fn read(
+    data: &str,
+    images: Option<&Path>,
+    bundle: &Bundle,
+    others: &[String],
+) -> Result<Frame> {
+    let (source, policy) = open_rows(data, images, bundle)?;
+    let run = run_of(bundle).map(|config| config.data).unwrap_or_default();
+    let unrated = run.interactions.filter(|interactions| interactions.rating.is_none());
+    let sequence = run.sequence;
+    let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
+        // The target is made of the rows; each group ends with its last.
+        Some(sequence) => {
+            let frame = bundle.contract.read_with(source, Need::Features, others)?;
+            frame.with_remaining_life(&sequence, None)?
+        }
+        None => match unrated {
+            Some(interactions) => {
+                let frame = bundle.contract.read_with(source, Need::Features, others)?;
+                frame.with_interaction(&interactions)?
+            }
+            None => bundle.contract.read_with(source, Need::Target, others)?,
+        },
+    };
+    let frame = frame.settle(&bundle.contract, &policy)?;
+    for bad in frame.bad() {
+        eprintln!("left out: {}", bad.clone().into_error());
+    }
+    Ok(frame)
 }
