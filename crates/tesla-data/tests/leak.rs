@@ -29,7 +29,7 @@ fn fitted(rows: &[Row], columns: &ColumnConfigs) -> FittedPipeline {
     // The contract is inferred anew too: no part of what it learns of other rows may get in.
     let contract = Contract::infer(&frame, &data, columns).unwrap();
     let frame = frame.settle(&contract, &BadPolicy::default()).unwrap();
-    let train = (0..rows.len() as u32).filter(|row| row % 3 > 0).collect();
+    let train: Vec<u32> = (0..rows.len() as u32).filter(|row| row % 3 > 0).collect();
     Pipeline::new(&contract, columns)
         .unwrap()
         .fit(&frame.select(train))

@@ -169,7 +169,9 @@ impl Input {
     /// Whether the bytes are as stored: neither packed nor in an archive.
     pub(crate) fn is_plain(&self) -> bool {
         let mut start = Vec::new();
-        let read = self.stored().and_then(|stored| stored.take(8).read_to_end(&mut start));
+        let read = self
+            .stored()
+            .and_then(|stored| stored.take(8).read_to_end(&mut start));
         self.entry.is_none() && read.is_ok() && Packing::of(&start).is_none()
     }
 
