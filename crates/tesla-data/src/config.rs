@@ -22,8 +22,8 @@ pub struct DataConfig {
     /// `https://` address of JSON or CSV. Files are CSV, JSON, Parquet, Arrow IPC (Feather), NumPy,
     /// pickle or IDX images, as they are or packed by gzip, zstd, bzip2, xz or zip;
     /// `archive.zip/inner.csv` names one of several in an archive. `data/*.csv`, or a list, is one
-    /// table of several files. `${…}` is an environment variable. Paths are relative to the
-    /// configuration file.
+    /// table of several files. `${…}` is an environment variable; passwords, keys and tokens in an
+    /// address must be one. Paths are relative to the configuration file.
     pub source: Paths,
     /// What the files are, when that cannot be seen from name and content.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -737,11 +737,16 @@ mod tests {
             source: "https://host/rows?key=hunter2".into(),
             test: Some("/home/me/test.csv".into()),
             password_file: Some("/home/me/password".into()),
+            images: ImagesConfig {
+                column: Some("file".into()),
+                root: Some("/home/me/pictures".into()),
+            },
             ..DataConfig::default()
         };
         let text = serde_json::to_string(&data.without_paths()).unwrap();
         assert!(text.contains("host/rows") && text.contains("test.csv"), "{text}");
         assert!(!text.contains("hunter2") && !text.contains("/home"), "{text}");
+        assert!(text.contains("file") && !text.contains("pictures"), "{text}");
     }
 
     #[test]

@@ -322,6 +322,9 @@ fn open_path(path: &Path, base: &Path, data: &DataConfig) -> Result<Box<dyn Sour
             (images, _) => Box::new(images?),
         });
     }
+    if path == Path::new("-") && (data.table.is_some() || data.query.is_some()) {
+        return Err(Error::Config("`source = \"-\"` is standard input, but `table` and `query` in `[data]` read a database: name the database as `sqlite:FILE` or `postgres://…`, or leave them out".into()));
+    }
     let input = Input::open(path)?;
     let start = input.start(512)?;
     let name = input.inner_name();
@@ -333,9 +336,6 @@ fn open_path(path: &Path, base: &Path, data: &DataConfig) -> Result<Box<dyn Sour
                 "holds an SQLite database, which is read from a file of its own only: unpack or save it first and name that file",
             )),
         };
-    }
-    if path == Path::new("-") && (data.table.is_some() || data.query.is_some()) {
-        return Err(Error::Config("`source = \"-\"` is standard input, but `table` and `query` in `[data]` read a database: name the database as `sqlite:FILE` or `postgres://…`, or leave them out".into()));
     }
     if let Some((packing, tool)) = unpack::unknown(&name, &start) {
         return Err(Error::source(
@@ -485,6 +485,12 @@ mod tests {
             .err()
             .unwrap();
         assert!(error.to_string().ends_with("it has `X.npy`, `y.npy`"), "{error}");
+        let data = DataConfig {
+            table: Some("rows".into()),
+            ..DataConfig::default()
+        };
+        let error = open_data("-", Path::new(""), &data).err().unwrap().to_string();
+        assert!(error.contains("is standard input") && error.contains("`sqlite:FILE`"), "{error}");
     }
 
     #[test]
