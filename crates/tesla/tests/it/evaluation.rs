@@ -14,12 +14,18 @@ fn table(folder: &Path, rows: usize) {
     let mut text = String::from("x,z,group,w,y\n");
     let mut state = 7u64;
     let mut random = || {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (state >> 33) as f64 / (1u64 << 31) as f64
     };
     for row in 0..rows {
         let (x, z, noise) = (random(), random(), random());
-        let label = if x + 0.8 * (noise - 0.5) > 0.7 { "yes" } else { "no" };
+        let label = if x + 0.8 * (noise - 0.5) > 0.7 {
+            "yes"
+        } else {
+            "no"
+        };
         let group = ["a", "b", "c"][row % 3];
         writeln!(text, "{x:.4},{z:.4},{group},{},{label}", row % 4).unwrap();
     }
@@ -57,13 +63,27 @@ fn a_report_has_intervals_baselines_slices_and_no_row_in_the_bundle() {
     assert!(shown.contains("of logistic regression"), "{shown}");
     let report = &read(folder, "run/report.json")["test"];
     assert!(report.get("worst").is_none());
-    let names: Vec<&str> =
-        report["baselines"].as_array().unwrap().iter().map(|b| b["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = report["baselines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["majority", "logistic"]);
     assert_eq!(report["slices"][0]["column"], "group");
 
-    let args =
-        ["evaluate", "run/model.tesla", "t.csv", "--by", "group", "--by", "x", "--json", "--device", "flex"];
+    let args = [
+        "evaluate",
+        "run/model.tesla",
+        "t.csv",
+        "--by",
+        "group",
+        "--by",
+        "x",
+        "--json",
+        "--device",
+        "flex",
+    ];
     let report = json(&succeeds(folder, &args));
     let accuracy = report["metrics"]["accuracy"].as_f64().unwrap();
     let interval = &report["intervals"]["figures"]["accuracy"];
@@ -77,8 +97,11 @@ fn a_report_has_intervals_baselines_slices_and_no_row_in_the_bundle() {
     }
     // Slices of one size: the accuracy of all is the mean of theirs.
     let groups = report["slices"][0]["slices"].as_array().unwrap();
-    let mean: f64 =
-        groups.iter().map(|s| s["figures"]["accuracy"].as_f64().unwrap()).sum::<f64>() / 3.0;
+    let mean: f64 = groups
+        .iter()
+        .map(|s| s["figures"]["accuracy"].as_f64().unwrap())
+        .sum::<f64>()
+        / 3.0;
     assert!((mean - accuracy).abs() < 1e-12);
     let worst = &report["worst"][0];
     assert_ne!(worst["truth"], worst["predicted"]);
@@ -129,8 +152,11 @@ fn a_weight_counts_rows_and_is_no_feature() {
         assert!((report.figure(name).unwrap() - key).abs() < 1e-12, "{name}");
     }
     // One class alone: what it does not define is `null`, with the reason.
-    let ones: String =
-        text.lines().filter(|line| !line.ends_with(",no")).map(|line| format!("{line}\n")).collect();
+    let ones: String = text
+        .lines()
+        .filter(|line| !line.ends_with(",no"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     std::fs::write(folder.join("ones.csv"), ones).unwrap();
     model = Model::load(folder.join("run/model.tesla"), DeviceChoice::Flex).unwrap();
     let data = tesla::ingest::load_csv(folder.join("ones.csv")).unwrap();
@@ -173,7 +199,9 @@ fn a_threshold_and_a_calibration_are_chosen_kept_and_applied() {
     for (kind, kept) in [("temperature", "Temperature"), ("isotonic", "Isotonic")] {
         program(
             folder,
-            &format!("[model]\nkind = \"logistic\"\n[evaluate]\ncalibrate = \"{kind}\"\nthreshold = {{ recall_at_precision = 0.6 }}"),
+            &format!(
+                "[model]\nkind = \"logistic\"\n[evaluate]\ncalibrate = \"{kind}\"\nthreshold = {{ recall_at_precision = 0.6 }}"
+            ),
         );
         train(folder, kind);
         let bundle = Bundle::from_bytes("model", &bytes(kind)).unwrap();
@@ -216,7 +244,9 @@ fn training_can_stop_on_any_figure() {
     for (key, name) in [("auc", "roc_auc"), ("f1", "f1"), ("mcc", "mcc")] {
         program(
             folder,
-            &format!("[model]\nkind = \"mlp\"\nhidden = [4]\n[train]\nepochs = 3\nearly_stop = {{ metric = \"{key}\", patience = 2 }}"),
+            &format!(
+                "[model]\nkind = \"mlp\"\nhidden = [4]\n[train]\nepochs = 3\nearly_stop = {{ metric = \"{key}\", patience = 2 }}"
+            ),
         );
         train(folder, key);
         let log = std::fs::read_to_string(folder.join(key).join("metrics.jsonl")).unwrap();
@@ -251,7 +281,15 @@ fn folds_are_judged_and_the_model_learns_from_all_rows() {
     let folds = cv["folds"].as_array().unwrap();
     assert_eq!(folds.len(), 3);
     for fold in folds {
-        assert_eq!(fold["rows"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum::<u64>(), 150);
+        assert_eq!(
+            fold["rows"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|n| n.as_u64().unwrap())
+                .sum::<u64>(),
+            150
+        );
         assert_eq!(fold["rows"][2], 50);
         assert!(fold["baselines"]["majority"]["accuracy"].as_f64().unwrap() < 0.34);
     }
@@ -281,7 +319,13 @@ fn folds_keep_groups_together_through_the_whole_way() {
     succeeds(folder, &["train", "t.toml", "--device", "flex", "--out", "run", "--cv", "3", "-q"]);
     let cv = read(folder, "run/cv.json");
     assert_eq!(cv["by"], "group");
-    assert!(cv["folds"].as_array().unwrap().iter().all(|fold| fold["rows"][2] == 100));
+    assert!(
+        cv["folds"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|fold| fold["rows"][2] == 100)
+    );
     let bundle = Bundle::load(&folder.join("run/model.tesla")).unwrap();
     assert!(bundle.contract.features().all(|rule| rule.name != "group"));
 }
@@ -309,8 +353,10 @@ fn two_models_are_compared_on_the_same_rows() {
     assert_eq!(compare("blind/model.tesla", "good/model.tesla")["better"], 2);
     let same = compare("good/model.tesla", "good/model.tesla");
     assert_eq!((&same["better"], &same["mcnemar"]["p_value"]), (&0.into(), &1.0.into()));
-    let text =
-        succeeds(folder, &["compare", "good/model.tesla", "blind/model.tesla", "t.csv", "--device", "flex"]);
+    let text = succeeds(
+        folder,
+        &["compare", "good/model.tesla", "blind/model.tesla", "t.csv", "--device", "flex"],
+    );
     assert!(text.contains("difference (95 % interval)"), "{text}");
     let iris = crate::support::iris(folder);
     let error = fails(
@@ -349,8 +395,20 @@ fn numbers_have_residuals_and_a_linear_baseline() {
     assert_eq!(edges.len(), counts.len() + 1);
     let rows: u64 = counts.iter().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(rows, stored["rows"].as_u64().unwrap());
-    assert_eq!(stored["metrics"]["pinball"][1].as_f64().unwrap() * 2.0, stored["metrics"]["mae"].as_f64().unwrap());
-    let args = ["evaluate", "run/model.tesla", data.to_str().unwrap(), "--by", "sex", "--json", "--device", "flex"];
+    assert_eq!(
+        stored["metrics"]["pinball"][1].as_f64().unwrap() * 2.0,
+        stored["metrics"]["mae"].as_f64().unwrap()
+    );
+    let args = [
+        "evaluate",
+        "run/model.tesla",
+        data.to_str().unwrap(),
+        "--by",
+        "sex",
+        "--json",
+        "--device",
+        "flex",
+    ];
     let report = json(&succeeds(folder, &args));
     assert!(report["curves"]["residuals"]["sample"].as_array().unwrap().len() <= 1000);
     assert!(report["intervals"]["figures"]["rmse"]["low"].is_number());
