@@ -47,10 +47,6 @@ pub struct EvaluateConfig {
     /// stored in the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibrate: Option<CalibrationKind>,
-    /// The column that says what a row weighs in the figures, and in what is chosen on validation rows.
-    /// It is no feature unless `[columns]` names it. Training takes all rows alike.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weight: Option<String>,
     /// Columns whose values divide the test rows into slices with figures of their own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub by: Vec<String>,

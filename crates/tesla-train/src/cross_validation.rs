@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tesla_core::Device;
-use tesla_data::Dataset;
 use tesla_data::config::{AuditLevel, SplitBy, SplitConfig};
+use tesla_data::{Contract, Dataset};
 
-use crate::train::contract;
 use crate::{Config, Error, Event, Observer, Result, train};
 
 /// The figures of models that were trained on all folds but one and judged by that one.
@@ -62,7 +61,7 @@ pub fn cross_validate(
     device: &Device,
     observer: &mut dyn Observer,
 ) -> Result<CrossValidation> {
-    let contract = contract(config, &data.frame)?;
+    let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
     let settled = data.settle(&contract, &config.data.bad_policy())?;
     let classes = settled.frame.class_ids(&contract)?;
     let seed = config.train.seed;

@@ -53,6 +53,7 @@ pub(crate) fn check(
 /// calibrated probabilities.
 pub(crate) fn decide(
     config: &EvaluateConfig,
+    weight: Option<&str>,
     bundle: &Bundle,
     valid: &Selection<'_>,
     device: &Device,
@@ -62,11 +63,7 @@ pub(crate) fn decide(
         return Ok(decision);
     }
     let predictor = bundle.clone().predictor(device)?;
-    let all_weights = config
-        .weight
-        .as_deref()
-        .map(|name| row_weights(valid, name))
-        .transpose()?;
+    let all_weights = weight.map(|name| row_weights(valid, name)).transpose()?;
     let (mut truth, mut probabilities, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     judge(&predictor, valid, false, |judged| {
         if let (

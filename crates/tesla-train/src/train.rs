@@ -5,7 +5,6 @@ use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Seen, Signatu
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
-use tesla_data::contract::Role;
 use tesla_data::prepare::{TextEncoding, without_outliers};
 use tesla_data::{
     BadRow, ColumnKind, Contract, Dataset, FittedInteractions, Frame, Inputs, InteractionsConfig,
@@ -67,7 +66,7 @@ pub fn train_with(
     check_interactions(chosen.as_ref(), interactions)?;
     let seed = config.train.seed;
     // What every column is.
-    let contract = contract(config, &data.frame)?;
+    let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
     for (column, reason) in contract.notes() {
         observer.event(Event::ColumnUnused {
             column: column.into(),
@@ -265,7 +264,13 @@ pub fn train_with(
     let mut bundle =
         Bundle::new(signature, contract, pipeline, model, &fitted.network, provenance)?;
     if let Some(valid) = &valid {
-        bundle.decision = decide::decide(&config.evaluate, &bundle, valid, device)?;
+        bundle.decision = decide::decide(
+            &config.evaluate,
+            config.data.weight.as_deref(),
+            &bundle,
+            valid,
+            device,
+        )?;
     }
     let predictor = bundle.clone().predictor(device)?;
     let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
@@ -281,7 +286,7 @@ pub fn train_with(
                 true => Vec::new(),
                 false => config.evaluate.by.clone(),
             },
-            weight: config.evaluate.weight.clone(),
+            weight: config.data.weight.clone(),
             only_last,
             seen: seen.clone(),
             ..Options::default()
@@ -419,36 +424,12 @@ fn columns_for(
     columns
 }
 
-/// What every column is. The one that weighs rows in figures is no feature unless `[columns]` names
-/// it.
-pub(crate) fn contract(config: &Config, frame: &Frame) -> Result<Contract> {
-    let mut contract = Contract::infer(frame, &config.data, &config.columns)?;
-    let Some(weight) = &config.evaluate.weight else {
-        return Ok(contract);
-    };
-    let is_named = config.columns.contains_key(weight);
-    if let Some(rule) = contract.columns.iter_mut().find(|rule| rule.name == *weight) {
-        if rule.role == Role::Target {
-            return Err(Error::Config(format!(
-                "`{weight}` is both the target and `evaluate.weight`: weigh rows by another column"
-            )));
-        }
-        if rule.role == Role::Feature && !is_named {
-            rule.role = Role::Unused;
-            rule.note = Some(format!(
-                "it weighs rows in figures (`evaluate.weight`); say `[columns.{weight}]` to learn from it too"
-            ));
-        }
-    }
-    Ok(contract)
-}
-
 /// What the leak auditor finds in the rows of a run, without training.
 ///
 /// # Errors
 /// When the rows cannot be divided.
 pub fn findings(config: &Config, data: &Dataset) -> Result<Vec<Finding>> {
-    let contract = contract(config, &data.frame)?;
+    let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
     let data = data.settle(&contract, &config.data.bad_policy())?;
     let classes = data.frame.class_ids(&contract)?;
     let split = data.split(&config.data, classes.as_deref(), config.train.seed)?;

@@ -158,6 +158,8 @@ impl Contract {
     pub fn schema(&self, need: Need) -> SchemaRef {
         let fields: Vec<Field> = self
             .needed(need)
+            // New rows may be without what weighs them.
+            .filter(|rule| rule.role != Role::Weight)
             .map(|rule| {
                 let kind = match rule.kind {
                     ColumnKind::Numeric => DataType::Float64,
@@ -279,6 +281,10 @@ impl Contract {
         for rule in self.needed(need) {
             // Nearly always the columns stand in the contract's order; a search for each of many
             // would take the square of their number.
+            if rule.role == Role::Weight && rows.schema_ref().column_with_name(&rule.name).is_none()
+            {
+                continue;
+            }
             let (at, field) = match given.get(next) {
                 Some(field) if *field.name() == rule.name => (next, field.as_ref()),
                 _ => column(rows, &rule.name)?,
@@ -338,17 +344,19 @@ impl Contract {
         Ok(Some(labels.iter().map(|l| id(l.unwrap_or_default())).collect()))
     }
 
-    /// What each row counts for; `None` when the contract has no such column. The rows must conform.
+    /// What each row counts for; `None` when neither contract nor rows have such a column. The rows must
+    /// conform.
     ///
     /// # Errors
-    /// When the column is missing.
+    /// When the column is not what the contract says.
     pub fn weights(&self, rows: &RecordBatch) -> Result<Option<Vec<f64>>> {
         let Some(rule) = self.columns.iter().find(|c| c.role == Role::Weight) else {
             return Ok(None);
         };
-        let (at, _) = column(rows, &rule.name)?;
-        let weights = downcast::<Float64Array>(rows.column(at))?;
-        Ok(Some(weights.values().to_vec()))
+        let Some(weights) = rows.column_by_name(&rule.name) else {
+            return Ok(None);
+        };
+        Ok(Some(downcast::<Float64Array>(weights)?.values().to_vec()))
     }
 
     /// Values of a column as the contract writes its names, in any Arrow layout.

@@ -156,6 +156,9 @@ const TOP: [usize; 3] = [2, 3, 5];
 /// no summary that is smaller than they are.
 const MOST_SCORES: usize = 1 << 26;
 
+/// Of more classes than this nothing is ranked: the rankings of all pairs would not fit.
+const MOST_CLASSES: usize = 1000;
+
 /// Figures of classes, batch by batch: memory grows with what ranks rows only.
 pub(crate) struct ClassGather {
     classes: usize,
@@ -181,7 +184,9 @@ impl ClassGather {
             classes,
             counts: ClassCounts::new(classes),
             probabilities: Probabilities::new(classes),
-            scores: (classes > 2).then(|| ClassScores::new(classes)),
+            scores: (3..=MOST_CLASSES)
+                .contains(&classes)
+                .then(|| ClassScores::new(classes)),
             rows: 0,
         }
     }
@@ -233,7 +238,9 @@ impl ClassGather {
                 ranked.extend(order.into_iter().map(|c| (c, scores.one_vs_rest(c).finish())));
             }
             (_, None) => {
-                let reason = format!("there are more than {MOST_SCORES} scores to rank");
+                let reason = format!(
+                    "there are more than {MOST_CLASSES} classes or {MOST_SCORES} scores to rank"
+                );
                 for name in ["roc_auc", "roc_auc_ovo", "average_precision"] {
                     undefined.insert(name.into(), reason.clone());
                 }

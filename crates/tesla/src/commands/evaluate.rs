@@ -43,9 +43,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let weight = args.weight.or_else(|| run_of(&bundle)?.evaluate.weight);
-    let others: Vec<String> = args.by.iter().chain(&weight).cloned().collect();
-    let frame = read(&args.data, args.images.as_deref(), &bundle, &others)?;
+    let others: Vec<String> = args.by.iter().chain(&args.weight).cloned().collect();
+    let (frame, weight) = read(&args.data, args.images.as_deref(), &bundle, &others)?;
     if frame.fingerprint()? == bundle.provenance.data_sha256 {
         eprintln!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"
@@ -55,7 +54,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let predictor = bundle.predictor(&device)?;
     let options = Options {
         by: args.by,
-        weight,
+        weight: args.weight.or(weight),
         seen: seen(args.seen.as_deref(), &predictor)?,
         ..Default::default()
     };
@@ -92,35 +91,45 @@ fn run_of(bundle: &Bundle) -> Option<Config> {
     serde_json::from_value(bundle.provenance.config.clone()).ok()
 }
 
-/// Rows with their truth, and with `others` of their columns; those that break the contract are left
-/// out, and said.
+/// Rows with their truth and with `others` of their columns; those that break the contract are left out,
+/// and said. And the column that weighed rows in the training run, where they have it.
 pub(super) fn read(
     data: &str,
     images: Option<&Path>,
     bundle: &Bundle,
     others: &[String],
-) -> Result<Frame> {
+) -> Result<(Frame, Option<String>)> {
     let (source, policy) = open_rows(data, images, bundle)?;
     let run = run_of(bundle).map(|config| config.data).unwrap_or_default();
+    let mut weight = run.weight;
+    if let Some(column) = &weight
+        && source.schema()?.column_with_name(column).is_none()
+    {
+        eprintln!(
+            "note: `{}` has no column `{column}`, which weighed the rows of the training run: all rows count alike",
+            source.name()
+        );
+        weight = None;
+    }
+    let others: Vec<String> = others.iter().chain(&weight).cloned().collect();
     let unrated = run.interactions.filter(|interactions| interactions.rating.is_none());
-    let sequence = run.sequence;
-    let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
+    let frame = match run.sequence.filter(|s| s.remaining_life.is_some()) {
         // The target is made of the rows; each group ends with its last.
         Some(sequence) => {
-            let frame = bundle.contract.read_with(source, Need::Features, others)?;
+            let frame = bundle.contract.read_with(source, Need::Features, &others)?;
             frame.with_remaining_life(&sequence, None)?
         }
         None => match unrated {
             Some(interactions) => {
-                let frame = bundle.contract.read_with(source, Need::Features, others)?;
+                let frame = bundle.contract.read_with(source, Need::Features, &others)?;
                 frame.with_interaction(&interactions)?
             }
-            None => bundle.contract.read_with(source, Need::Target, others)?,
+            None => bundle.contract.read_with(source, Need::Target, &others)?,
         },
     };
     let frame = frame.settle(&bundle.contract, &policy)?;
     for bad in frame.bad() {
         eprintln!("left out: {}", bad.clone().into_error());
     }
-    Ok(frame)
+    Ok((frame, weight))
 }
