@@ -6,5 +6,6 @@ mod command_line;
 mod crates;
 mod peers;
 mod repeat;
+mod report;
 mod serving;
 mod support;
