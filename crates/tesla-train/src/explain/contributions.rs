@@ -102,6 +102,9 @@ pub struct Explainer<'a> {
     /// The prepared numbers of a row of which nothing is known, and the columns each comes from.
     baseline: Vec<f32>,
     owners: Vec<Vec<usize>>,
+    /// Of a linear model its weights, `[inputs, outputs]`, and of texts the names of the terms.
+    linear: Option<Vec<f64>>,
+    terms: Vec<String>,
 }
 
 impl<'a> Explainer<'a> {
@@ -129,6 +132,10 @@ impl<'a> Explainer<'a> {
             true => (baseline(bundle)?, owners(&bundle.pipeline)),
             false => (Vec::new(), Vec::new()),
         };
+        let linear = match &network {
+            Network::Linear(linear) => Some(host(linear.weight.val())?),
+            _ => None,
+        };
         Ok(Self {
             bundle,
             network,
@@ -136,6 +143,11 @@ impl<'a> Explainer<'a> {
             recording,
             baseline,
             owners,
+            terms: match linear {
+                Some(_) if texts => bundle.pipeline.feature_names(),
+                _ => Vec::new(),
+            },
+            linear,
         })
     }
 
@@ -172,9 +184,9 @@ impl<'a> Explainer<'a> {
         };
         match &samples.inputs {
             Inputs::Images(set) => self.picture(set, own, &goal, &mut explained)?,
-            Inputs::Tokens(set) => match (&self.network, &set.weights) {
-                (Network::Linear(_), Some(_)) => self.terms(set, row, &goal, &mut explained)?,
-                _ => self.words(rows, row, &goal, &mut explained)?,
+            Inputs::Tokens(set) => match &self.linear {
+                Some(layer) => self.terms(layer, set, row, &goal, &mut explained)?,
+                None => self.words(rows, row, &goal, &mut explained)?,
             },
             Inputs::Dense(_) | Inputs::Sequences(_) => {
                 self.numbers(rows, row, own, &goal, &mut explained)?;
@@ -207,9 +219,9 @@ impl<'a> Explainer<'a> {
                 .for_each(|c| amounts[*c] += amount / owners.len() as f64);
         };
         let moved = |at: usize| f64::from(own[at]) - f64::from(base[at]);
-        match (&self.network, &self.recording) {
-            (Network::Linear(linear), _) => {
-                let weights = goal.of_weights(&host(linear.weight.val())?);
+        match (&self.linear, &self.recording) {
+            (Some(layer), _) => {
+                let weights = goal.of_weights(layer);
                 weights
                     .iter()
                     .enumerate()
@@ -341,26 +353,22 @@ impl<'a> Explainer<'a> {
     /// The terms of a text under a linear model.
     fn terms(
         &self,
+        layer: &[f64],
         set: &TokenSet,
         row: usize,
         goal: &Goal,
         explained: &mut Explained,
     ) -> Result<()> {
-        let Network::Linear(linear) = &self.network else {
-            return Ok(());
-        };
-        let weights = goal.of_weights(&host(linear.weight.val())?);
-        let names = self.bundle.pipeline.feature_names();
         let (ids, values) = set.row(row);
         explained.contributions = std::iter::zip(ids, values.unwrap_or_default())
             .map(|(id, value)| Contribution {
-                name: names[*id as usize].clone(),
+                name: self.terms[*id as usize].clone(),
                 value: String::new(),
-                amount: weights[*id as usize] * f64::from(*value),
+                amount: goal.of_weight(layer, *id as usize) * f64::from(*value),
             })
             .collect();
         let sum: f64 = explained.contributions.iter().map(|c| c.amount).sum();
-        explained.baseline = goal.value(&self.scores(vec![0.0; weights.len()], 1)?);
+        explained.baseline = goal.value(&self.scores(vec![0.0; self.terms.len()], 1)?);
         explained.rest = explained.output - explained.baseline - sum;
         Ok(())
     }
@@ -519,9 +527,14 @@ impl Goal {
 
     /// The weight of each input, where a linear layer `[inputs, outputs]` stands before the outputs.
     fn of_weights(&self, layer: &[f64]) -> Vec<f64> {
-        let rows = layer.chunks_exact(self.weights.len());
-        rows.map(|row| std::iter::zip(row, &self.weights).map(|(a, b)| a * b).sum())
-            .collect()
+        let inputs = layer.len() / self.weights.len();
+        (0..inputs).map(|input| self.of_weight(layer, input)).collect()
+    }
+
+    fn of_weight(&self, layer: &[f64], input: usize) -> f64 {
+        let outputs = self.weights.len();
+        let own = &layer[input * outputs..][..outputs];
+        std::iter::zip(own, &self.weights).map(|(a, b)| a * b).sum()
     }
 }
 
@@ -578,4 +591,17 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>> {
     let data = tensor.try_into_data_as::<f32>().map_err(|e| fail(&e))?;
     let values = data.try_into_vec::<f32>().map_err(|e| fail(&e))?;
     Ok(values.into_iter().map(f64::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_taken_out_wherever_it_stands_and_only_whole() {
+        assert_eq!(words("Free, don't FREE! freedom"), ["free", "don't", "freedom"]);
+        assert_eq!(without("Free, don't FREE! freedom", "free"), ", don't ! freedom");
+        assert_eq!(without("", "a"), "");
+        assert_eq!(words(" ,, "), Vec::<String>::new());
+    }
 }

@@ -72,7 +72,9 @@ fn a_run_leaves_what_is_needed_to_repeat_it() {
             "metrics.jsonl",
             "model.tesla",
             "quarantine.jsonl",
+            "report.html",
             "report.json",
+            "report.md",
             "split.json",
             "tesla.toml"
         ]

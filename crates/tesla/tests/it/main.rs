@@ -7,5 +7,6 @@ mod crates;
 mod evaluation;
 mod peers;
 mod repeat;
+mod report;
 mod serving;
 mod support;
