@@ -552,8 +552,7 @@ impl Work {
                     &*pooled
                 }
             };
-            pool::backward(&self.window, gradient, chosen, inner);
-            pool::add_open(gradient, chosen, filters, bias);
+            pool::backward(&self.window, gradient, chosen, inner, bias);
             return (inner, Order::Pixels);
         }
         let planes = match gradient.order {
