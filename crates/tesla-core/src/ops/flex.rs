@@ -7,6 +7,7 @@ use burn_autodiff::checkpoint::strategy::NoCheckpointing;
 use burn_autodiff::grads::Gradients;
 use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::{Flex, FlexTensor, Layout};
+use rayon::prelude::*;
 
 use super::Conv2dOptions;
 use super::convolution::{self, Images, Order, Output, Shapes};
@@ -39,6 +40,11 @@ fn kind_of(device: &Device) -> Option<Kind> {
         #[allow(unreachable_patterns)]
         _ => None,
     }
+}
+
+/// Whether this backend computes on a device.
+pub(super) fn is_here(device: &Device) -> bool {
+    kind_of(device).is_some()
 }
 
 type Recorded = burn_autodiff::ops::NodeGuard;
@@ -159,6 +165,46 @@ pub(super) fn max_pool2d(x: Tensor<4>, side: usize) -> Result<Tensor<4>, Tensor<
         Some(x) => record(MaxPool2d, [x], state, out),
         None => Tensor::from_primitive::<Flex>(out),
     })
+}
+
+/// Values that a thread takes at a time in [`in_place`].
+const PIECE: usize = 1 << 14;
+
+/// [`super::in_place`] on this backend; gives the tensors back where it is not for it.
+pub(super) fn in_place<const N: usize>(
+    tensors: [Tensor<1>; N],
+    gradient: &Tensor<1>,
+    each: &(impl Fn([&mut [f32]; N], &[f32]) + Sync),
+) -> Result<[Tensor<1>; N], [Tensor<1>; N]> {
+    let fits = |tensor: &Tensor<1>| {
+        kind(tensor) == Some(Kind::Plain) && tensor.dims() == gradient.dims()
+    };
+    if !(fits(gradient) && tensors.iter().all(fits)) {
+        return Err(tensors);
+    }
+    let gradient = contiguous(open(gradient.clone(), Kind::Plain).0);
+    let mut tensors = tensors.map(|tensor| whole(open(tensor, Kind::Plain).0));
+    // A tensor that someone else holds too is copied here.
+    let mut rest = tensors.each_mut().map(FlexTensor::storage_mut::<f32>);
+    let mut pieces = Vec::new();
+    for gradient in values(&gradient).chunks(PIECE) {
+        let piece = rest
+            .each_mut()
+            .map(|rest| rest.split_off_mut(..gradient.len()).unwrap_or_default());
+        pieces.push((piece, gradient));
+    }
+    match pieces.len() {
+        0 | 1 => pieces.into_iter().for_each(|(piece, gradient)| each(piece, gradient)),
+        _ => pieces.into_par_iter().for_each(|(piece, gradient)| each(piece, gradient)),
+    }
+    Ok(tensors.map(Tensor::from_primitive::<Flex>))
+}
+
+/// A tensor that takes up all of its memory, in order.
+fn whole(x: FlexTensor) -> FlexTensor {
+    let found = x.to_contiguous();
+    drop(x);
+    found
 }
 
 /// The output of an operation in the record, with what its way back needs.
@@ -288,7 +334,12 @@ fn images(x: FlexTensor) -> (FlexTensor, Order) {
     let shape = layout.shape();
     let whole = layout.start_offset() == 0 && x.bytes().len() == shape.num_elements() * size_of::<f32>();
     let dims = [shape[0], shape[1], shape[2], shape[3]];
-    match whole && !layout.is_contiguous() && layout.strides() == by_pixels(dims) {
+    // A side of one pixel may have any stride.
+    let by_pixels = || {
+        let strides = std::iter::zip(layout.strides(), by_pixels(dims));
+        std::iter::zip(strides, dims).all(|((is, shall), side)| *is == shall || side == 1)
+    };
+    match whole && !layout.is_contiguous() && by_pixels() {
         true => (x, Order::Pixels),
         false => (contiguous(x), Order::Planes),
     }
