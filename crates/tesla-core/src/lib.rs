@@ -3,7 +3,8 @@
 //! * [`model`] holds the networks as Burn modules. No model names a backend: a tensor takes it
 //!   from its [`Device`] at run time, so one binary runs every model on a GPU through `wgpu` and
 //!   on the CPU through `flex` or `ndarray`.
-//! * [`device`] is the only file that names backends.
+//! * [`device`] is the only file that names backends, but for the kernels of `flex` in [`ops`].
+//! * [`ops`] are operations that the CPU does faster than Burn's own.
 //! * [`bundle`] is one sealed file: contract, fitted preparation, network, report, provenance.
 //! * [`Predictor`] is the only door to a prediction. Evaluation, the command line, the server and
 //!   a program that embeds TESLA all go through it, so what is measured is what is served.
@@ -13,6 +14,7 @@ pub mod decision;
 pub mod device;
 mod error;
 pub mod model;
+pub mod ops;
 mod predictor;
 mod recommend;
 mod weights;

@@ -1,14 +1,13 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, PaddingConfig2d};
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Dropout;
 use super::mlp::{check_dropout, check_widths, stack};
+use crate::ops::{Conv2dOptions, conv2d, max_pool2d, same_padding};
 use crate::{Error, Result};
 
 /// A convolutional network: blocks of convolution, ReLU and max-pooling, then linear layers.
@@ -179,6 +178,22 @@ impl Block {
         }
     }
 
+    /// One of its convolutions, and what follows it.
+    fn convolve(&self, convolution: &Conv2d, x: Tensor<4>, relu: bool, pool: usize) -> Tensor<4> {
+        let padding = match self.padding {
+            Padding::Same => convolution.kernel_size.map(same_padding),
+            Padding::Valid => [(0, 0); 2],
+        };
+        let options = Conv2dOptions {
+            padding,
+            relu,
+            pool,
+            ..Conv2dOptions::default()
+        };
+        let bias = convolution.bias.as_ref().map(|bias| bias.val());
+        conv2d(x, convolution.weight.val(), bias, options)
+    }
+
     fn check(&self, i: usize, height: usize, width: usize) -> Result<()> {
         let (kernel, pool) = (self.kernel, self.pool);
         let wrong = |what: String| Err(Error::Model(format!("block {} {what}", i + 1)));
@@ -204,17 +219,21 @@ impl Cnn {
     pub fn forward(&self, mut x: Tensor<4>) -> Tensor<2> {
         let (mut norms, mut residuals) = (self.norms.iter(), self.residuals.iter());
         for (convolution, block) in std::iter::zip(&self.convolutions, &self.blocks) {
+            if !block.batch_norm && !block.residual {
+                x = block.convolve(convolution, x, true, block.pool);
+                continue;
+            }
             let input = x.clone();
-            x = convolution.forward(x);
+            x = block.convolve(convolution, x, false, 1);
             if let Some(norm) = block.batch_norm.then(|| norms.next()).flatten() {
                 x = norm.forward(x);
             }
             x = activation::relu(x);
             if let Some(residual) = block.residual.then(|| residuals.next()).flatten() {
-                x = activation::relu(residual.forward(x, input));
+                x = activation::relu(residual.forward(block, x, input));
             }
             if block.pool > 1 {
-                x = max_pool2d(x, MaxPoolOptions::new([block.pool, block.pool]));
+                x = max_pool2d(x, block.pool);
             }
         }
         let mut x: Tensor<2> = match self.pooling {
@@ -230,13 +249,13 @@ impl Cnn {
 }
 
 impl Residual {
-    fn forward(&self, x: Tensor<4>, input: Tensor<4>) -> Tensor<4> {
-        let mut x = self.convolution.forward(x);
+    fn forward(&self, block: &Block, x: Tensor<4>, input: Tensor<4>) -> Tensor<4> {
+        let mut x = block.convolve(&self.convolution, x, false, 1);
         if let Some(norm) = &self.norm {
             x = norm.forward(x);
         }
         match &self.shortcut {
-            Some(shortcut) => x + shortcut.forward(input),
+            Some(shortcut) => x + block.convolve(shortcut, input, false, 1),
             None => x + input,
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::dropout::Dropout;
 use super::mlp::{check_dropout, check_widths, stack};
 use super::text::through;
+use crate::ops::{conv1d, same_padding};
 use crate::{Error, Result};
 
 /// Convolutions along the steps of a sequence, then linear layers.
@@ -148,10 +149,17 @@ impl Conv1dNet {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<2> {
         let mut x = x.swap_dims(1, 2);
         for convolution in &self.convolutions {
-            x = activation::relu(convolution.forward(x));
+            x = convolve(convolution, x);
         }
         through(&self.layers, self.dropout.forward(x.flatten(1, 2)))
     }
+}
+
+/// A convolution that leaves the length as it is, and ReLU.
+pub(super) fn convolve(convolution: &Conv1d, x: Tensor<3>) -> Tensor<3> {
+    let bias = convolution.bias.as_ref().map(|bias| bias.val());
+    let padding = same_padding(convolution.kernel_size);
+    conv1d(x, convolution.weight.val(), bias, padding, true)
 }
 
 impl Lstm {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dropout::Dropout;
 use super::mlp::{check_dropout, check_widths, stack};
+use super::sequence::convolve;
 use crate::Result;
 
 /// The mean of the vectors of a text's words, then linear layers: fastText (Joulin et al. 2017).
@@ -140,9 +141,7 @@ impl TextCnn {
         let (vectors, _) = embed(&self.embedding, ids);
         let vectors = vectors.swap_dims(1, 2);
         let most = |convolution: &Conv1d| -> Tensor<2> {
-            activation::relu(convolution.forward(vectors.clone()))
-                .max_dim(2)
-                .squeeze_dim(2)
+            convolve(convolution, vectors.clone()).max_dim(2).squeeze_dim(2)
         };
         let found = Tensor::cat(self.convolutions.iter().map(most).collect(), 1);
         through(&self.layers, self.dropout.forward(found))

@@ -115,7 +115,8 @@ struct Run<'a> {
     /// The device, without and with a record of operations for gradients.
     plain: BurnDevice,
     recording: BurnDevice,
-    network: Network,
+    /// Always there, but for the moment of a step.
+    network: Option<Network>,
     optimizer: Optimizer,
     /// The moving average of the weights, where it is asked for.
     average: Option<Vec<Tensor<1>>>,
@@ -141,7 +142,7 @@ impl<'a> Run<'a> {
             recording: plain.clone().autodiff(),
             plain,
             average: (config.average > 0.0).then(|| flat(&network)),
-            network: network.train(),
+            network: Some(network.train()),
             optimizer: Optimizer::new(config),
             best: None,
             progress: Progress {
@@ -282,17 +283,23 @@ impl<'a> Run<'a> {
         })
     }
 
+    fn network(&self) -> &Network {
+        self.network
+            .as_ref()
+            .unwrap_or_else(|| unreachable!("a step gives the network back"))
+    }
+
     /// The loss of a batch and its gradients, times `share`.
     fn backward(&self, ready: Ready<'_>, share: f64, step: usize) -> (Tensor<1>, Gradients) {
         let Job { config, train, .. } = *self.job;
         // Masks depend on where the run is, not on how it came there.
         let done = (self.progress.epoch as u64) << 32 | step as u64;
-        self.network.reseed(config.seed, done);
+        self.network().reseed(config.seed, done);
         let shape = train.inputs.row_shape();
         // As many as rows, or more where others are drawn against each.
         let rows = ready.values.len() / shape.iter().product::<usize>().max(1);
         let batch = Batch::new(ready.values, rows, &shape, &self.recording);
-        let (output, penalty) = self.network.forward_with_penalty(batch, self.job.penalty);
+        let (output, penalty) = self.network().forward_with_penalty(batch, self.job.penalty);
         let mut loss = self.goal.loss(output, ready.targets, &self.recording);
         if let Some(penalty) = penalty {
             loss = loss + penalty.mean();
@@ -303,7 +310,7 @@ impl<'a> Run<'a> {
         } else {
             loss
         };
-        (shown, Gradients::of(&self.network, loss.backward()))
+        (shown, Gradients::of(self.network(), loss.backward()))
     }
 
     fn update(&mut self, mut gradients: Gradients, batches: usize) {
@@ -316,13 +323,16 @@ impl<'a> Run<'a> {
         let factor = config
             .schedule
             .factor(done, steps, epoch, self.progress.plateau.drops);
-        let network = self.network.clone();
-        self.network = self.optimizer.step(network, gradients, config.learning_rate * factor);
+        // Given away and taken back: what nobody else holds is changed where it lies.
+        if let Some(network) = self.network.take() {
+            let rate = config.learning_rate * factor;
+            self.network = Some(self.optimizer.step(network, gradients, rate));
+        }
         if let Some(average) = &mut self.average {
             // Young averages follow faster, so that the first weights do not linger.
             let steps = self.optimizer.steps as f64;
             let keep = config.average.min((1.0 + steps) / (10.0 + steps));
-            let now = weights(&self.network);
+            let now = self.network.as_ref().map(weights).unwrap_or_default();
             for (average, (_, now)) in std::iter::zip(average, now) {
                 *average = average.clone().mul_scalar(keep) + now.mul_scalar(1.0 - keep);
             }
@@ -381,7 +391,7 @@ impl<'a> Run<'a> {
 
     /// The network that predictions come from: the average's where there is one.
     fn judged(&self) -> Network {
-        let network = self.network.valid();
+        let network = self.network().valid();
         match &self.average {
             Some(average) => with_weights(network, average.clone()),
             None => network,
@@ -406,7 +416,7 @@ impl<'a> Run<'a> {
             let name = |(path, tensor)| (format!("{prefix}.{path}"), tensor);
             weights(network).into_iter().map(name).collect::<Vec<_>>()
         };
-        let now = self.network.valid();
+        let now = self.network().valid();
         tensors.extend(named("weights", &now));
         if let Some(best) = &self.best {
             tensors.extend(named("best", best));
@@ -429,14 +439,15 @@ impl<'a> Run<'a> {
     }
 
     fn restore(&mut self, progress: Progress, tensors: &Tensors) {
-        let paths: Vec<String> = weights(&self.network).into_iter().map(|(path, _)| path).collect();
+        let paths: Vec<String> =
+            weights(self.network()).into_iter().map(|(path, _)| path).collect();
         let all = |prefix: &str| -> Option<Vec<Tensor<1>>> {
             let part = part(tensors, prefix);
             paths.iter().map(|path| part.get(path).cloned()).collect()
         };
-        let network = self.network.clone();
+        let network = self.network().clone();
         if let Some(stored) = all("weights") {
-            self.network = with_weights(network.clone(), stored);
+            self.network = Some(with_weights(network.clone(), stored));
         }
         self.best = all("best").map(|stored| with_weights(network.valid(), stored));
         if self.average.is_some() {

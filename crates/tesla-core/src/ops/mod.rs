@@ -1,0 +1,334 @@
+//! Operations that the CPU does faster than Burn's own.
+//!
+//! Each is one function. On `flex` it runs the kernels of this folder, as an extension of that
+//! backend with a backward pass of its own; on every other device it is Burn's operation. The values
+//! are the same up to rounding, and on `flex` the same to the bit with any number of threads.
+
+#[cfg(feature = "flex")]
+mod convolution;
+#[cfg(feature = "flex")]
+mod flex;
+#[cfg(feature = "flex")]
+mod gemm;
+#[cfg(feature = "flex")]
+mod pool;
+
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Tensor, activation, module};
+
+/// How [`conv2d`] moves its kernel, and what follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dOptions {
+    /// Pixels from one place of the kernel to the next, down and across.
+    pub stride: [usize; 2],
+    /// Rows of zeros above and below the image, columns of zeros left and right of it.
+    pub padding: [(usize, usize); 2],
+    /// Pixels from one weight of the kernel to the next, down and across.
+    pub dilation: [usize; 2],
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+    /// Whether negative values become 0.
+    pub relu: bool,
+    /// The side and stride of the max-pooling window that follows, in pixels; 1 for none.
+    pub pool: usize,
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Self {
+            stride: [1, 1],
+            padding: [(0, 0); 2],
+            dilation: [1, 1],
+            groups: 1,
+            relu: false,
+            pool: 1,
+        }
+    }
+}
+
+/// A convolution, with the ReLU and the max-pooling behind it if `options` says so: done together, what
+/// lies between them never goes to memory.
+///
+/// # Shapes
+/// - `x`: `[rows, channels, height, width]`
+/// - `weight`: `[filters, channels / groups, kernel height, kernel width]`
+/// - `bias`: `[filters]`
+/// - output: `[rows, filters, height, width]`, the last two as kernel, padding, stride and pooling leave
+///   them
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: Conv2dOptions,
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    let (x, weight, bias) = match flex::conv2d(x, weight, bias, options) {
+        Ok(found) => return found,
+        Err(inputs) => *inputs,
+    };
+    let plain = ConvOptions::new_with_padding(
+        options.stride,
+        options.padding,
+        options.dilation,
+        options.groups,
+    );
+    let mut out = module::conv2d(x, weight, bias, plain);
+    if options.relu {
+        out = activation::relu(out);
+    }
+    match options.pool {
+        0 | 1 => out,
+        side => max_pool2d(out, side),
+    }
+}
+
+/// A convolution along a sequence, one step at a time, with the ReLU behind it if `relu` is true.
+///
+/// # Shapes
+/// - `x`: `[rows, channels, length]`
+/// - `weight`: `[filters, channels, kernel]`
+/// - `bias`: `[filters]`
+/// - `padding`: steps of zeros before and behind the sequence
+/// - output: `[rows, filters, length]`, the last as kernel and padding leave it
+pub fn conv1d(
+    x: Tensor<3>,
+    weight: Tensor<3>,
+    bias: Option<Tensor<1>>,
+    padding: (usize, usize),
+    relu: bool,
+) -> Tensor<3> {
+    #[cfg(feature = "flex")]
+    if flex::is_here(&x.device()) {
+        // A sequence is an image of height 1.
+        let options = Conv2dOptions {
+            padding: [(0, 0), padding],
+            relu,
+            ..Conv2dOptions::default()
+        };
+        let (x, weight) = (x.unsqueeze_dim(2), weight.unsqueeze_dim(2));
+        return conv2d(x, weight, bias, options).squeeze_dim(2);
+    }
+    let options = ConvOptions::new_with_padding([1], [padding], [1], 1);
+    let out = module::conv1d(x, weight, bias, options);
+    match relu {
+        true => activation::relu(out),
+        false => out,
+    }
+}
+
+/// The zeros before and behind a row so that a kernel with steps of 1 leaves its length as it is.
+pub fn same_padding(kernel: usize) -> (usize, usize) {
+    let all = kernel.saturating_sub(1);
+    (all / 2, all - all / 2)
+}
+
+/// Changes tensors by what lies at the same place of all of them and of `gradient`: one pass through
+/// memory. `each` is called with pieces that belong together, at any number of threads with the same.
+///
+/// # Errors
+/// The tensors as they were, where they do not lie in the memory of the host as `f32`.
+pub fn in_place<const N: usize>(
+    tensors: [Tensor<1>; N],
+    gradient: &Tensor<1>,
+    each: impl Fn([&mut [f32]; N], &[f32]) + Sync,
+) -> Result<[Tensor<1>; N], [Tensor<1>; N]> {
+    #[cfg(feature = "flex")]
+    let tensors = match flex::in_place(tensors, gradient, &each) {
+        Ok(found) => return Ok(found),
+        Err(tensors) => tensors,
+    };
+    let _ = (gradient, each);
+    Err(tensors)
+}
+
+/// The largest value of each square window of `side` pixels; windows do not overlap, and what is
+/// left at the lower and right border belongs to none.
+///
+/// # Shapes
+/// - `x`: `[rows, channels, height, width]`
+/// - output: `[rows, channels, height / side, width / side]`
+pub fn max_pool2d(x: Tensor<4>, side: usize) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    let x = match flex::max_pool2d(x, side) {
+        Ok(found) => return found,
+        Err(x) => x,
+    };
+    module::max_pool2d(x, MaxPoolOptions::new([side, side]))
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use burn::tensor::{DType, Device, Shape, TensorData};
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// A convolution with numbers for it.
+    struct Case {
+        x: TensorData,
+        weight: TensorData,
+        bias: TensorData,
+        options: Conv2dOptions,
+    }
+
+    impl Case {
+        fn draw(seed: u64) -> Self {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let mut side = |from: usize, to: usize| rng.random_range(from..=to);
+            let groups = [1, 1, 2, 3][side(0, 3)];
+            let (own, filters) = (side(1, 5), side(1, 20) * groups);
+            let (kernel, dilation) = ([side(1, 4), side(1, 4)], [side(1, 2), side(1, 2)]);
+            let size = [0, 1].map(|d| (kernel[d] - 1) * dilation[d] + side(1, 9));
+            let mut options = Conv2dOptions {
+                stride: [side(1, 3), side(1, 3)],
+                padding: [(side(0, 2), side(0, 2)), (side(0, 2), side(0, 2))],
+                dilation,
+                groups,
+                relu: side(0, 1) == 1,
+                pool: 1,
+            };
+            let out = [0, 1].map(|d| {
+                let all = size[d] + options.padding[d].0 + options.padding[d].1;
+                (all - (kernel[d] - 1) * dilation[d] - 1) / options.stride[d] + 1
+            });
+            options.pool = side(1, out[0].min(out[1]).min(3));
+            let images = side(1, 20);
+            let mut numbers = |dims: &[usize]| {
+                let shape = Shape::from(dims.to_vec());
+                let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
+                TensorData::new(values.collect::<Vec<_>>(), shape)
+            };
+            Self {
+                x: numbers(&[images, own * groups, size[0], size[1]]),
+                weight: numbers(&[filters, own, kernel[0], kernel[1]]),
+                bias: numbers(&[filters]),
+                options,
+            }
+        }
+
+        /// Output and gradients of the sum of its squares, in numbers of `dtype`: Burn's own operations
+        /// where it is 64 bits wide.
+        fn run(&self, dtype: DType) -> [Vec<f64>; 4] {
+            let device = Device::flex().autodiff();
+            let leaf = |data: &TensorData| {
+                Tensor::<4>::from_data(data.clone(), (&device, dtype)).require_grad()
+            };
+            let (x, weight) = (leaf(&self.x), leaf(&self.weight));
+            let bias = Tensor::<1>::from_data(self.bias.clone(), (&device, dtype)).require_grad();
+            let out = conv2d(x.clone(), weight.clone(), Some(bias.clone()), self.options);
+            let mut gradients = (out.clone() * out.clone()).sum().backward();
+            let numbers = |data: TensorData| data.convert::<f64>().try_to_vec().unwrap();
+            let mut of =
+                |leaf: &Tensor<4>| numbers(leaf.grad_remove(&mut gradients).unwrap().into_data());
+            let (x, weight) = (of(&x), of(&weight));
+            let bias = numbers(bias.grad_remove(&mut gradients).unwrap().into_data());
+            [numbers(out.into_data()), x, weight, bias]
+        }
+
+        /// The sum of squares of the output, in 64 bits.
+        fn loss(&self) -> f64 {
+            let device = Device::flex();
+            let tensor =
+                |data: &TensorData| Tensor::<4>::from_data(data.clone(), (&device, DType::F64));
+            let bias = Tensor::<1>::from_data(self.bias.clone(), (&device, DType::F64));
+            let out = conv2d(tensor(&self.x), tensor(&self.weight), Some(bias), self.options);
+            (out.clone() * out).sum().into_scalar::<f64>()
+        }
+    }
+
+    fn close(found: &[f64], expected: &[f64], what: &str) {
+        let scale = expected.iter().fold(1.0f64, |most, value| most.max(value.abs()));
+        assert_eq!(found.len(), expected.len(), "{what}");
+        for (found, expected) in std::iter::zip(found, expected) {
+            assert!((found - expected).abs() <= 1e-4 * scale, "{what}: {found}, not {expected}");
+        }
+    }
+
+    #[test]
+    fn convolutions_and_their_gradients_are_burns_own() {
+        for seed in 0..150 {
+            let case = Case::draw(seed);
+            let (ours, burns) = (case.run(DType::F32), case.run(DType::F64));
+            for (i, (ours, burns)) in std::iter::zip(&ours, &burns).enumerate() {
+                close(ours, burns, &format!("{:?}, result {i}", case.options));
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_are_finite_differences() {
+        const STEP: f64 = 1e-6;
+        for seed in 1000..1020 {
+            let mut case = Case::draw(seed);
+            let gradients = case.run(DType::F32);
+            for at in [0, 1, 2] {
+                let part = |case: &mut Case, change: f64| {
+                    let data = match at {
+                        0 => &mut case.x,
+                        1 => &mut case.weight,
+                        _ => &mut case.bias,
+                    };
+                    let values = data.as_mut_slice::<f64>().unwrap();
+                    let middle = values.len() / 2;
+                    values[middle] += change;
+                    middle
+                };
+                let middle = part(&mut case, STEP);
+                let above = case.loss();
+                part(&mut case, -2.0 * STEP);
+                let below = case.loss();
+                part(&mut case, STEP);
+                let expected = (above - below) / (2.0 * STEP);
+                close(&[gradients[at + 1][middle]], &[expected], &format!("{:?}", case.options));
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_gives_the_same_bits() {
+        for seed in 2000..2010 {
+            let case = Case::draw(seed);
+            let on = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| case.run(DType::F32))
+            };
+            assert_eq!(on(1), on(2));
+            assert_eq!(on(1), on(5));
+        }
+    }
+
+    #[test]
+    fn sequences_and_windows_are_burns_own() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut numbers = |dims: &[usize]| {
+            let shape = Shape::from(dims.to_vec());
+            let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
+            TensorData::new(values.collect::<Vec<_>>(), shape)
+        };
+        let (x, weight, image) =
+            (numbers(&[5, 3, 11]), numbers(&[4, 3, 4]), numbers(&[4, 3, 7, 9]));
+        let run = |dtype: DType| {
+            let device = Device::flex().autodiff();
+            let tensor = |data: &TensorData| Tensor::<3>::from_data(data.clone(), (&device, dtype));
+            let (x, weight) = (tensor(&x).require_grad(), tensor(&weight));
+            // Steps with their channels together, as words have them.
+            let turned = x.clone().swap_dims(1, 2).mul_scalar(1.0).swap_dims(1, 2);
+            let out = conv1d(turned, weight, None, same_padding(4), true);
+            let gradients = (out.clone() * out.clone()).sum().backward();
+            let image = Tensor::<4>::from_data(image.clone(), (&device, dtype)).require_grad();
+            let pooled = max_pool2d(image.clone(), 2);
+            let of_image = (pooled.clone() * pooled.clone()).sum().backward();
+            let found = [
+                out.into_data(),
+                x.grad(&gradients).unwrap().into_data(),
+                pooled.into_data(),
+                image.grad(&of_image).unwrap().into_data(),
+            ];
+            found.map(|data| data.convert::<f64>().try_to_vec::<f64>().unwrap())
+        };
+        for (ours, burns) in std::iter::zip(run(DType::F32), run(DType::F64)) {
+            close(&ours, &burns, "a sequence or a window");
+        }
+    }
+}
