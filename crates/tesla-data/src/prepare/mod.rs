@@ -35,7 +35,7 @@ use text::TextFit;
 pub use category::FittedCategory;
 pub use image::FittedImage;
 pub(crate) use image::decode_file;
-pub use numeric::{Curve, FittedNumeric};
+pub use numeric::{Curve, FittedNumeric, NORMAL_QUANTILE, QUANTILE_THRESHOLD};
 pub use pass::Pass;
 pub use sequence::{
     FittedSequence, REMAINING_LIFE, RemainingLife, Rolling, RollingStatistic, SequenceConfig,

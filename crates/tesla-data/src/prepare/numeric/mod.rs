@@ -12,8 +12,9 @@ use crate::config::{BinStrategy, Bins, Clip, ColumnConfig, Constant, Impute, Sca
 use crate::frame::downcast;
 use crate::{Error, Result};
 
-pub use curve::Curve;
+pub use curve::{Curve, QUANTILE_THRESHOLD};
 pub(super) use moments::Moments;
+pub use normal::NORMAL_QUANTILE;
 use order::{Sorted, Values};
 
 /// A number: clipped, a missing value becomes `fill`, then `(curve(x) - mean) / scale`, or one
