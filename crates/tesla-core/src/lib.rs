@@ -8,10 +8,12 @@
 //! * [`Predictor`] is the only door to a prediction. Evaluation, the command line, the server and
 //!   a program that embeds TESLA all go through it, so what is measured is what is served.
 
+pub mod app;
 pub mod bundle;
 pub mod device;
 mod error;
 pub mod model;
+pub mod onnx;
 mod predictor;
 mod weights;
 
