@@ -273,16 +273,19 @@ impl Bundle {
         })
     }
 
-    /// Reads a bundle from a file.
+    /// Reads a bundle from a file: a `model.tesla`, or a program with a model behind it.
     ///
     /// # Errors
     /// When the file cannot be read, and as [`Bundle::from_bytes`].
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|source| Error::Io {
-            action: "read",
-            path: path.to_path_buf(),
-            source,
-        })?;
+        let bytes = match crate::app::find(path)? {
+            Some(model) => model,
+            None => std::fs::read(path).map_err(|source| Error::Io {
+                action: "read",
+                path: path.to_path_buf(),
+                source,
+            })?,
+        };
         let name = path.file_name().unwrap_or(path.as_os_str());
         Self::from_bytes(&name.to_string_lossy(), &bytes)
     }

@@ -9,11 +9,13 @@
 //! * [`Predictor`] is the only door to a prediction. Evaluation, the command line, the server and
 //!   a program that embeds TESLA all go through it, so what is measured is what is served.
 
+pub mod app;
 pub mod bundle;
 pub mod decision;
 pub mod device;
 mod error;
 pub mod model;
+pub mod onnx;
 pub mod ops;
 mod predictor;
 mod recommend;

@@ -116,7 +116,7 @@ pub(crate) fn groups(bad: &[BadRow]) -> Vec<Group<'_>> {
 }
 
 /// The three commonest reasons, with how often and where first.
-pub(crate) fn commonest(bad: &[BadRow]) -> String {
+pub fn commonest(bad: &[BadRow]) -> String {
     let reasons = groups(bad).into_iter().take(3).map(|Group { count, first }| {
         let column = match &first.column {
             Some(column) => format!("column `{column}`: "),

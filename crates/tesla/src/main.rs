@@ -1,16 +1,18 @@
 //! The `tesla` command line: arguments, dispatch and exit codes. One file per command.
 
 mod commands;
+mod deploy;
 mod figures;
 mod page;
 mod progress;
 mod report;
 mod settings;
 mod show;
+mod sink;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 // Keeps the large blocks of a training step instead of returning them to the kernel: a CNN step
 // on the CPU takes half the time of one with the system's allocator.
@@ -58,12 +60,20 @@ enum Command {
     Explain(commands::explain::Args),
     /// List, filter, sort and compare runs.
     Runs(commands::runs::Args),
-    /// Predict rows: CSV or JSON lines in and out.
+    /// Predict rows of a file of any size: CSV, JSON lines or Parquet in and out.
     Predict(commands::predict::Args),
     /// Answer predictions over HTTP.
     Serve(commands::serve::Args),
     /// Show what is inside a model file.
     Inspect(commands::inspect::Args),
+    /// Make one program of this one and a model.
+    Bundle(commands::bundle::Args),
+    /// Write what a model needs to be served by Docker, Kubernetes or systemd.
+    #[command(subcommand)]
+    Deploy(commands::deploy::Target),
+    /// Write a model for other programs: ONNX with its preparation, or the bare weights.
+    #[command(subcommand)]
+    Export(commands::export::Format),
     /// Train a model again from what its file says, and compare.
     Verify(commands::verify::Args),
     /// List the devices of this machine.
@@ -72,9 +82,59 @@ enum Command {
     Schema,
 }
 
+/// What a program with a model behind it can do.
+#[derive(Parser)]
+#[command(
+    version,
+    about = "A model that predicts: one file, made by `tesla bundle`"
+)]
+struct App {
+    #[command(subcommand)]
+    command: AppCommand,
+}
+
+#[derive(Subcommand)]
+enum AppCommand {
+    /// Predict rows of a file of any size: CSV, JSON lines or Parquet in and out.
+    #[command(mut_arg("model", |model| model.hide(true)))]
+    Predict(commands::predict::Args),
+    /// Answer predictions over HTTP.
+    #[command(mut_arg("model", |model| model.hide(true)))]
+    Serve(commands::serve::Args),
+    /// Measure the model on rows that carry the target.
+    #[command(mut_arg("model", |model| model.hide(true)))]
+    Evaluate(commands::evaluate::Args),
+    /// Show what the model is.
+    #[command(mut_arg("model", |model| model.hide(true)))]
+    Inspect(commands::inspect::Args),
+}
+
+/// What was asked for; a program with a model behind it is its own model file.
+fn command() -> Command {
+    let own = std::env::current_exe()
+        .ok()
+        .filter(|path| tesla_core::app::is_app(path));
+    let Some(own) = own else {
+        return Cli::parse().command;
+    };
+    let mut args: Vec<_> = std::env::args_os().collect();
+    let is_command = args.get(1).is_some_and(|arg| {
+        let named = |command: &clap::Command| arg.as_os_str() == command.get_name();
+        App::command().get_subcommands().any(named)
+    });
+    if is_command {
+        args.insert(2, own.into());
+    }
+    match App::parse_from(args).command {
+        AppCommand::Predict(args) => Command::Predict(args),
+        AppCommand::Serve(args) => Command::Serve(args),
+        AppCommand::Evaluate(args) => Command::Evaluate(args),
+        AppCommand::Inspect(args) => Command::Inspect(args),
+    }
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
+    let done = match command() {
         Command::Profile(args) => commands::profile::run(args),
         Command::Audit(args) => commands::audit::run(args),
         Command::Train(args) => commands::train::run(args),
@@ -86,6 +146,9 @@ fn main() -> ExitCode {
         Command::Predict(args) => commands::predict::run(args),
         Command::Serve(args) => commands::serve::run(args),
         Command::Inspect(args) => commands::inspect::run(args),
+        Command::Bundle(args) => commands::bundle::run(args),
+        Command::Deploy(target) => commands::deploy::run(target),
+        Command::Export(format) => commands::export::run(format),
         Command::Verify(args) => commands::verify::run(args),
         Command::Devices => commands::devices(),
         Command::Schema => commands::schema(),

@@ -21,7 +21,7 @@ use crate::error::list;
 use crate::frame::{Frame, as_strings, downcast};
 use crate::source::{Source, rows_to_batch, value_of};
 use crate::table::MEMORY;
-use crate::{BadRow, Error, Result, dates, nearest};
+use crate::{BadRow, Error, Place, Result, dates, nearest};
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -264,6 +264,25 @@ impl Contract {
             Some(b) => Err(Error::value(place(b.row), b.column, b.reason)),
             None => Ok(rows),
         }
+    }
+
+    /// The rows that break the contract, ascending, each with its first breach; `number` is the place
+    /// of the row among `rows`, and where it stands is left open.
+    ///
+    /// # Errors
+    /// When a column is missing.
+    pub fn bad_rows(&self, rows: &RecordBatch, need: Need) -> Result<Vec<BadRow>> {
+        let (_, mut breaches) = self.examine(rows, need)?;
+        breaches.sort_by_key(|breach| breach.row);
+        breaches.dedup_by_key(|breach| breach.row);
+        let bad = breaches.into_iter().map(|breach| BadRow {
+            place: Place::default(),
+            number: breach.row,
+            column: Some(breach.column),
+            value: breach.value,
+            reason: breach.reason,
+        });
+        Ok(bad.collect())
     }
 
     /// Like [`Contract::conform`], but values that break the contract become null and are listed,

@@ -44,7 +44,7 @@ pub use category::FittedCategory;
 pub use image::FittedImage;
 pub(crate) use image::decode_file;
 pub use notice::ColumnNotice;
-pub use numeric::{Curve, FittedNumeric};
+pub use numeric::{Curve, FittedNumeric, NORMAL_QUANTILE, QUANTILE_THRESHOLD};
 pub use outliers::without_outliers;
 pub use pass::Pass;
 pub use sequence::{

@@ -9,6 +9,7 @@ use crate::{Error, Result};
 
 /// Rows on their way through a fitted pipeline, batch by batch. The numbers do not depend on how the
 /// rows are cut into batches.
+#[derive(Clone)]
 pub struct Pass<'a> {
     pipeline: &'a FittedPipeline,
     /// The number of the next row, when the rows are those of training.

@@ -7,7 +7,7 @@ use crate::arrow::array::{
 use crate::arrow::compute::{cast, take_record_batch};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use super::{Scanned, require};
+use super::{ORIGINAL_KEY, Scanned, require};
 use crate::contract::{not_a_number, number};
 use crate::frame::{as_strings, downcast};
 use crate::{BadRow, Error, Place, Result};
@@ -62,6 +62,20 @@ impl Columns {
         Arc::new(Schema::new(fields))
     }
 
+    /// The columns that can be read, in the layout that they have in the file.
+    pub(super) fn original(&self) -> SchemaRef {
+        let as_it_is = |field: &Arc<Field>| {
+            delivered(field.data_type())?;
+            let mark = [(ORIGINAL_KEY.to_string(), String::new())];
+            Some(
+                Field::new(field.name(), field.data_type().clone(), true)
+                    .with_metadata(mark.into()),
+            )
+        };
+        let fields: Vec<Field> = self.found.fields().iter().filter_map(as_it_is).collect();
+        Arc::new(Schema::new(fields))
+    }
+
     /// The places in the file of the columns that `wanted` asks for and that can be read.
     pub(super) fn project(&self, wanted: &SchemaRef) -> Result<Vec<usize>> {
         require(wanted, &self.found, &self.name)?;
@@ -76,6 +90,7 @@ impl Columns {
             }
         }
         places.sort_unstable();
+        places.dedup();
         Ok(places)
     }
 
@@ -92,6 +107,12 @@ impl Columns {
             let values = rows.column_by_name(field.name());
             columns.push(match (values, field.data_type()) {
                 (None, kind) => new_null_array(kind, rows.num_rows()),
+                (Some(values), kind)
+                    if values.data_type() == kind
+                        && field.metadata().contains_key(ORIGINAL_KEY) =>
+                {
+                    values.clone()
+                }
                 (Some(values), DataType::Float64) => {
                     Arc::new(self.numbers(values, field.name(), first, &mut bad)?) as ArrayRef
                 }
@@ -197,7 +218,11 @@ fn is_boolean(values: &ArrayRef) -> bool {
     matches!(values.data_type(), DataType::Boolean | DataType::Null)
 }
 
-fn texts(values: &ArrayRef) -> Result<ArrayRef> {
+/// A column of any layout that is read as `Utf8`: numbers, times and the like as people write them.
+///
+/// # Errors
+/// When Arrow has no text for the layout.
+pub fn texts(values: &ArrayRef) -> Result<ArrayRef> {
     let values = match values.data_type() {
         DataType::Dictionary(_, inner) => cast(values, inner)?,
         _ => values.clone(),

@@ -66,6 +66,10 @@ impl Source for IpcSource {
         Ok(self.columns.readable())
     }
 
+    fn original_schema(&self) -> Result<Option<SchemaRef>> {
+        Ok(Some(self.columns.original()))
+    }
+
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
         let places = self.columns.project(schema)?;
         let mut messages = Messages::open(&self.input)?;

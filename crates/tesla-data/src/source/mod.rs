@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use crate::arrow::array::RecordBatch;
 use crate::arrow::datatypes::SchemaRef;
 
+pub use self::columns::texts as as_texts;
 pub use self::csv::CsvSource;
 #[cfg(feature = "http")]
 pub use self::http::HttpSource;
@@ -116,6 +117,10 @@ pub const IMAGE_KEY: &str = "tesla.image";
 /// The key of a column's Arrow field metadata that says it is free text, whatever it looks like.
 pub const TEXT_KEY: &str = "tesla.text";
 
+/// The key of a column's Arrow field metadata that asks a scan for the column as the source has it, so
+/// that no value of it makes a row bad. Its value is `json` where each value comes as JSON text.
+pub const ORIGINAL_KEY: &str = "tesla.original";
+
 /// A place that rows come from.
 pub trait Source: Send + Sync {
     /// The source as the user wrote it, without directories.
@@ -133,6 +138,15 @@ pub trait Source: Send + Sync {
     /// When the source cannot be read.
     fn raw_schema(&self) -> Result<SchemaRef> {
         self.schema()
+    }
+
+    /// All columns as the source has them, for a scan that asks for some twice: first as a model needs
+    /// them, then as they are, to be written out again. `None` where a scan cannot.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    fn original_schema(&self) -> Result<Option<SchemaRef>> {
+        Ok(None)
     }
 
     /// Whether the rows are JSON objects, so that an answer may be too.

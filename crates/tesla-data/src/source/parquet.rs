@@ -73,6 +73,10 @@ impl Source for ParquetSource {
         Ok(self.columns.readable())
     }
 
+    fn original_schema(&self) -> Result<Option<SchemaRef>> {
+        Ok(Some(self.columns.original()))
+    }
+
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
         let places = self.columns.project(schema)?;
         let pages = Pages::open(&self.file)?;

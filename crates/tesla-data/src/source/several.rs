@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use super::{Batches, Reading, Scanned, Source, is_url};
+use super::{Batches, ORIGINAL_KEY, Reading, Scanned, Source, is_url};
 use crate::arrow::array::Array;
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::{Error, Place, Result, hex_sha256};
@@ -128,6 +128,28 @@ impl Source for Several {
 
     fn raw_schema(&self) -> Result<SchemaRef> {
         self.merge(|source| source.raw_schema())
+    }
+
+    fn original_schema(&self) -> Result<Option<SchemaRef>> {
+        let mut fields: Vec<Field> = Vec::new();
+        for source in &self.sources {
+            let Some(schema) = source.original_schema()? else {
+                return Ok(None);
+            };
+            for field in schema.fields() {
+                match fields.iter_mut().find(|known| known.name() == field.name()) {
+                    None => fields.push(field.as_ref().clone()),
+                    Some(known) if *known == **field => {}
+                    // What two files write in two ways: texts, or JSON of whatever it is.
+                    Some(known) => {
+                        let mark = self.is_json().then(|| (ORIGINAL_KEY.into(), "json".into()));
+                        *known = Field::new(field.name(), DataType::Utf8, true)
+                            .with_metadata(mark.into_iter().collect());
+                    }
+                }
+            }
+        }
+        Ok(Some(Arc::new(Schema::new(fields))))
     }
 
     fn is_json(&self) -> bool {

@@ -1,12 +1,16 @@
 //! One file per command; here is what they share.
 
 pub(crate) mod audit;
+pub(crate) mod bundle;
 pub(crate) mod compare;
+pub(crate) mod deploy;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod predict;
 pub(crate) mod profile;
+mod recommend;
 pub(crate) mod report;
 pub(crate) mod runs;
 pub(crate) mod serve;
@@ -14,7 +18,7 @@ pub(crate) mod train;
 pub(crate) mod verify;
 
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use tesla::{Bundle, Config, Device, DeviceChoice, Error, Predictor, Seen};
@@ -132,30 +136,58 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|e| e.kind() == ErrorKind::BrokenPipe)
 }
 
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// Writes a file that appears whole or not at all.
-fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let fail = |e: io::Error| tesla_core::Error::Io {
-        action: "write",
-        path: path.to_path_buf(),
-        // Without the name of the temporary file, which says nothing to anybody.
-        source: e.raw_os_error().map_or(e, io::Error::from_raw_os_error),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(fail)?;
+fn write_whole(
+    path: &Path,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>,
+) -> Result<()> {
+    write_whole_as(path, 0o644, write)
+}
+
+/// Writes a file with these permissions that appears whole or not at all.
+fn write_whole_as(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>,
+) -> Result<()> {
+    let fail = |e: io::Error| cannot_write(path, e);
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).map_err(fail)?;
     {
         let mut buffered = io::BufWriter::new(&mut file);
         write(&mut buffered)?;
         buffered.flush().map_err(fail)?;
     }
+    persist(file, path, mode)
+}
+
+/// Puts a finished temporary file in its place.
+fn persist(file: tempfile::NamedTempFile, path: &Path, mode: u32) -> Result<()> {
+    let fail = |e: io::Error| cannot_write(path, e);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let open = std::fs::Permissions::from_mode(0o644);
+        let open = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(file.path(), open).map_err(fail)?;
     }
+    #[cfg(not(unix))]
+    let _ = mode;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
+}
+
+fn cannot_write(path: &Path, e: io::Error) -> tesla_core::Error {
+    tesla_core::Error::Io {
+        action: "write",
+        path: path.to_path_buf(),
+        // Without the name of the temporary file, which says nothing to anybody.
+        source: e.raw_os_error().map_or(e, io::Error::from_raw_os_error),
+    }
 }

@@ -52,7 +52,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
 }
 
 /// `runs/digits/model.tesla` is called `digits`, `digits.tesla` too.
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let folder = path.parent().and_then(Path::file_name);
     match (stem.as_ref(), folder) {

@@ -32,7 +32,7 @@ pub enum Curve {
 /// The most quantiles that are kept of a column, as scikit-learn's `QuantileTransformer` has it.
 const QUANTILES: u64 = 1000;
 /// How far shares stay away from 0 and 1 where they become quantiles of the normal distribution.
-const THRESHOLD: f64 = 1e-7;
+pub const QUANTILE_THRESHOLD: f64 = 1e-7;
 
 impl Curve {
     /// The quantiles of a column.
@@ -94,7 +94,7 @@ impl Curve {
                 let (Some(first), Some(last)) = (quantiles.first(), quantiles.last()) else {
                     return 0.0;
                 };
-                let near = if *normal { THRESHOLD } else { 0.0 };
+                let near = if *normal { QUANTILE_THRESHOLD } else { 0.0 };
                 let share = match x {
                     x if x <= *first || x - near < *first => 0.0,
                     x if x >= *last || x + near > *last => 1.0,
@@ -102,7 +102,9 @@ impl Curve {
                 };
                 match normal {
                     false => share,
-                    true => normal_quantile(share.clamp(THRESHOLD, 1.0 - THRESHOLD)),
+                    true => {
+                        normal_quantile(share.clamp(QUANTILE_THRESHOLD, 1.0 - QUANTILE_THRESHOLD))
+                    }
                 }
             }
         }

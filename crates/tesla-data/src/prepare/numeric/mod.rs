@@ -12,8 +12,9 @@ use crate::config::{BinStrategy, Bins, Bounds, ColumnConfig, Constant, Impute, S
 use crate::frame::downcast;
 use crate::{Error, Result};
 
-pub use curve::Curve;
+pub use curve::{Curve, QUANTILE_THRESHOLD};
 pub(super) use moments::Moments;
+pub use normal::NORMAL_QUANTILE;
 use order::Sorted;
 pub(super) use order::Values;
 

@@ -23,6 +23,10 @@ pub(super) fn normal_quantile(p: f64) -> f64 {
 /// A numerator's and a denominator's coefficients, from the highest power down.
 type Ratio = [[f64; 8]; 2];
 
+/// The coefficients of the quantile function of the normal distribution (algorithm AS 241): near the
+/// middle, in the tails, and far out in them.
+pub const NORMAL_QUANTILE: [[[f64; 8]; 2]; 3] = [CENTRE, MIDDLE, FAR];
+
 fn ratio(r: f64, [above, below]: &Ratio) -> f64 {
     let value = |terms: &[f64; 8]| terms.iter().fold(0.0, |sum, term| sum * r + term);
     value(above) / value(below)

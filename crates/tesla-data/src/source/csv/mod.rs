@@ -291,6 +291,10 @@ impl Source for CsvSource {
         Ok(self.schema_of(|_| DataType::Utf8))
     }
 
+    fn original_schema(&self) -> Result<Option<SchemaRef>> {
+        self.raw_schema().map(Some)
+    }
+
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
         let plan = self.plan(schema)?;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -105,6 +105,10 @@ impl Source for HttpSource {
         self.rows.raw_schema()
     }
 
+    fn original_schema(&self) -> Result<Option<SchemaRef>> {
+        self.rows.original_schema()
+    }
+
     fn is_json(&self) -> bool {
         self.rows.is_json()
     }

@@ -12,8 +12,10 @@ use serde_json::{Map, Value};
 
 use self::document::Document;
 pub(crate) use self::rows::{rows_to_batch, value_of};
-use super::{BATCH_BYTES, BATCH_ROWS, Batches, Input, Reading, Scanned, Seen, Source, text};
-use crate::arrow::datatypes::{Field, Schema, SchemaRef};
+use super::{
+    BATCH_BYTES, BATCH_ROWS, Batches, Input, ORIGINAL_KEY, Reading, Scanned, Seen, Source, text,
+};
+use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::JsonConfig;
 use crate::{BadRow, Error, Place, Result};
 
@@ -135,32 +137,25 @@ impl Source for JsonSource {
     }
 
     fn schema(&self) -> Result<SchemaRef> {
-        let mut columns = Columns::default();
-        let mut rows = 0;
-        for row in self.rows()? {
-            if let Ok(row) = row?.value {
-                rows += 1;
-                let seen = columns.see("", &row);
-                seen.map_err(|reason| Error::source(self.name(), reason))?;
-            }
-        }
-        if columns.names.is_empty() && rows > 0 {
+        let columns = self.look()?;
+        if columns.names.is_empty() && columns.rows > 0 {
             let reason =
                 "holds rows without any value: expected objects with keys, or lists of values";
             return Err(Error::source(self.name(), reason));
         }
-        let mut sorted: Vec<&String> = columns.names.iter().collect();
-        sorted.sort();
-        let is_object = |name: &str| {
-            let inside = format!("{name}.");
-            let next = sorted.partition_point(|other| **other < inside);
-            sorted.get(next).is_some_and(|other| other.starts_with(&inside))
-        };
         let fields = std::iter::zip(&columns.names, &columns.seen)
             // A missing object leaves a missing value behind, which is no column of its own.
-            .filter(|(name, seen)| seen.present > 0 || !is_object(name))
+            .filter(|(name, seen)| seen.present > 0 || !columns.has_inside(name))
             .map(|(name, seen)| Field::new(name, seen.data_type(), true));
         Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    }
+
+    fn original_schema(&self) -> Result<Option<SchemaRef>> {
+        let columns = self.look()?;
+        let fields = std::iter::zip(&columns.names, &columns.kinds)
+            .filter(|(name, kinds)| kinds.is_some() || !columns.has_inside(name))
+            .map(|(name, kinds)| kinds.unwrap_or(Kind::Text).field(name));
+        Ok(Some(Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
     }
 
     fn is_json(&self) -> bool {
@@ -201,6 +196,19 @@ impl Source for JsonSource {
 }
 
 impl JsonSource {
+    /// Looks at all rows.
+    fn look(&self) -> Result<Columns> {
+        let mut columns = Columns::default();
+        for row in self.rows()? {
+            if let Ok(row) = row?.value {
+                columns.rows += 1;
+                let seen = columns.see("", &row);
+                seen.map_err(|reason| Error::source(self.name(), reason))?;
+            }
+        }
+        Ok(columns)
+    }
+
     fn batch(
         &self,
         rows: &mut Rows,
@@ -382,9 +390,65 @@ impl Iterator for Lines<'_> {
 /// The columns seen so far, in the order in which they were met.
 #[derive(Default)]
 struct Columns {
+    /// The rows that were looked at.
+    rows: usize,
     names: Vec<String>,
     seen: Vec<Seen>,
+    /// What the values of each column have in common; none where all are missing.
+    kinds: Vec<Option<Kind>>,
     at: HashMap<String, usize>,
+}
+
+/// What the values of a column are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Integer,
+    /// Integers, some of which no 64-bit float holds.
+    Long,
+    Number,
+    Boolean,
+    Text,
+    Mixed,
+}
+
+impl Kind {
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::Number(number) if number.is_i64() => {
+                let held = number.as_i64().is_some_and(|n| n.unsigned_abs() <= 1 << 53);
+                if held { Self::Integer } else { Self::Long }
+            }
+            Value::Number(number) if number.is_f64() => Self::Number,
+            Value::Bool(_) => Self::Boolean,
+            Value::String(_) => Self::Text,
+            _ => Self::Mixed,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Self::Integer, Self::Number) | (Self::Number, Self::Integer) => Self::Number,
+            (Self::Integer, Self::Long) | (Self::Long, Self::Integer) => Self::Long,
+            _ => Self::Mixed,
+        }
+    }
+
+    /// The column as a scan delivers it when it is asked for as it is.
+    fn field(self, name: &str) -> Field {
+        let kind = match self {
+            Self::Integer | Self::Long => DataType::Int64,
+            Self::Number => DataType::Float64,
+            Self::Boolean => DataType::Boolean,
+            Self::Text | Self::Mixed => DataType::Utf8,
+        };
+        let written = match self {
+            Self::Mixed => "json",
+            _ => "",
+        };
+        let mark = [(ORIGINAL_KEY.to_string(), written.to_string())];
+        Field::new(name, kind, true).with_metadata(mark.into())
+    }
 }
 
 impl Columns {
@@ -415,14 +479,23 @@ impl Columns {
             let at = *self.at.entry(name).or_insert_with_key(|name| {
                 self.names.push(name.clone());
                 self.seen.push(Seen::default());
+                self.kinds.push(None);
                 self.names.len() - 1
             });
             if !value.is_null() {
                 self.seen[at].present += 1;
                 self.seen[at].numbers += usize::from(value.is_number());
+                let kind = Kind::of(value);
+                self.kinds[at] = Some(self.kinds[at].map_or(kind, |known| known.and(kind)));
             }
         }
         Ok(())
+    }
+
+    /// Whether the column is an object in other rows.
+    fn has_inside(&self, name: &str) -> bool {
+        let inside = |other: &String| other.strip_prefix(name).is_some_and(|r| r.starts_with('.'));
+        self.names.iter().any(inside)
     }
 }
 

@@ -8,10 +8,12 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value};
 
 use crate::arrow::array::{
-    ArrayRef, Float64Builder, LargeBinaryBuilder, RecordBatch, RecordBatchOptions, StringBuilder,
+    ArrayRef, BooleanArray, Float64Array, Float64Builder, Int64Array, LargeBinaryBuilder,
+    RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
 };
 use crate::arrow::datatypes::{DataType, Field, SchemaRef};
 use crate::contract::not_a_number;
+use crate::source::ORIGINAL_KEY;
 use crate::{Error, Result};
 
 /// JSON objects as a record batch with the columns of `schema`; a key that is absent or `null` is
@@ -43,6 +45,9 @@ fn column(
     if field.data_type() == &DataType::LargeBinary {
         return images(rows, name, place);
     }
+    if let Some(written) = field.metadata().get(ORIGINAL_KEY) {
+        return Ok(original(rows, field, written == "json"));
+    }
     let numeric = field.data_type() == &DataType::Float64;
     let mut numbers = Float64Builder::new();
     let mut texts = StringBuilder::new();
@@ -59,6 +64,20 @@ fn column(
         true => Arc::new(numbers.finish()),
         false => Arc::new(texts.finish()),
     })
+}
+
+/// A column as it is; a value of another kind than its column is missing.
+fn original(rows: &[Map<String, Value>], field: &Field, as_json: bool) -> ArrayRef {
+    let values = rows
+        .iter()
+        .map(|row| value_of(row, field.name()).filter(|value| !value.is_null()));
+    match field.data_type() {
+        DataType::Int64 => Arc::new(values.map(|v| v?.as_i64()).collect::<Int64Array>()),
+        DataType::Float64 => Arc::new(values.map(|v| v?.as_f64()).collect::<Float64Array>()),
+        DataType::Boolean => Arc::new(values.map(|v| v?.as_bool()).collect::<BooleanArray>()),
+        _ if as_json => Arc::new(values.map(|v| Some(v?.to_string())).collect::<StringArray>()),
+        _ => Arc::new(values.map(|v| v?.as_str()).collect::<StringArray>()),
+    }
 }
 
 /// A value as its column wants it.
@@ -91,6 +110,9 @@ pub(super) fn fault<'a>(
     schema: &'a SchemaRef,
 ) -> Option<(&'a str, &'a Value, String)> {
     schema.fields().iter().find_map(|field| {
+        if field.metadata().contains_key(ORIGINAL_KEY) {
+            return None;
+        }
         let value = value_of(row, field.name())?;
         let numeric = field.data_type() == &DataType::Float64;
         let reason = match field.data_type() {
