@@ -45,6 +45,7 @@ impl ImageList {
             let reason = format!("has a column `image` beside the paths in `{column}`: rename it");
             return Err(Error::source(table.name(), reason));
         }
+        let root = here(root);
         Ok(Self {
             real_root: root.canonicalize().map_err(|e| Error::io(root, e))?,
             root: root.to_path_buf(),
@@ -209,6 +210,14 @@ trait Boxed<'a>: Iterator + Send + Sized + 'a {
 
 impl<'a, T: Iterator + Send + 'a> Boxed<'a> for T {}
 
+/// The working folder has two names, and only one of them can be opened.
+fn here(folder: &Path) -> &Path {
+    match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    }
+}
+
 /// Opens a text file as a list of images and labels, if it is one: a table of one or two columns
 /// whose first row names an image that is there, or lines of a path, a blank and a label.
 /// `[data.images] root` is relative to `base`; without it, paths start beside the list.
@@ -218,10 +227,7 @@ pub(super) fn detect(input: &Input, base: &Path, data: &DataConfig) -> Result<Op
     let Some(root) = said.as_deref().or(beside) else {
         return Ok(None);
     };
-    let root = match root.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => root,
-    };
+    let root = here(root);
     let is_there = |path: &str| {
         let path = Path::new(path.trim());
         has_extension(path, &EXTENSIONS) && root.join(path).is_file()
@@ -375,6 +381,14 @@ mod tests {
         assert_eq!(images("lists/three.csv", &data).unwrap(), 1);
         data.images.root = None;
         assert_eq!(images("lists/three.csv", &data).unwrap(), 0);
+
+        // A table in the working folder, as `tesla predict model.tesla new.csv` names it.
+        let table = Input::from_bytes("t.csv", b"path\n/etc/passwd\nCargo.toml\n".as_slice());
+        let table = CsvSource::open(table, CsvConfig::default()).unwrap();
+        let list = ImageList::new(Box::new(table), "path", Path::new("")).unwrap();
+        let scanned = list.scan(&list.schema().unwrap()).unwrap().next().unwrap().unwrap();
+        assert!(scanned.bad[0].reason.starts_with("the path leaves the folder"));
+        assert!(scanned.bad[1].reason.starts_with("the image cannot be decoded"));
     }
 
     #[test]

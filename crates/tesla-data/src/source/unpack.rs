@@ -43,13 +43,13 @@ pub(super) fn unknown(name: &str, start: &[u8]) -> Option<(&'static str, &'stati
         (b"\x1f\x9d", "compress", "uncompress"),
         (b"7z\xbc\xaf\x27\x1c", "7-Zip", "7z x"),
         (b"Rar!\x1a\x07", "RAR", "unrar x"),
-        (b"LZIP", "lzip", "lzip -d"),
+        (b"LZIP\x01", "lzip", "lzip -d"),
         (b"\x89LZO", "lzop", "lzop -d"),
         (b"\xff\x06\0\0sNaPpY", "snappy", "snzip -d"),
         (b"]\0\0", "lzma", "unlzma"),
     ];
     let magic = MAGIC.iter().find(|(magic, ..)| start.starts_with(magic));
-    let is_tar = start.get(257..262) == Some(b"ustar");
+    let is_tar = matches!(start.get(257..263), Some(b"ustar\0" | b"ustar "));
     match magic {
         Some((_, packing, tool)) => Some((packing, tool)),
         None if is_tar => Some(("tar", "tar -xf")),
