@@ -58,6 +58,10 @@ pub enum Event {
         steps: usize,
         /// The most epochs; 0 for a model that is solved exactly.
         epochs: usize,
+        /// The shape of one row that the network sees.
+        input: Vec<usize>,
+        /// Numbers that come out for it.
+        outputs: usize,
     },
     /// A run goes on from a checkpoint.
     Resumed {
@@ -117,7 +121,7 @@ pub trait Observer {
     /// Called for every event, in order.
     fn event(&mut self, event: Event);
 
-    /// Asked after every step: true saves a checkpoint and ends training with
+    /// Asked before the first step and after every one: true saves a checkpoint and ends training with
     /// [`Error::Interrupted`](crate::Error::Interrupted).
     fn should_stop(&mut self) -> bool {
         false

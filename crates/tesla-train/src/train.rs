@@ -206,7 +206,16 @@ pub fn train_with(
             train_samples.len.div_ceil(config.train.batch_size)
         },
         epochs: if exact { 0 } else { config.train.epochs },
+        input: signature.input.clone(),
+        outputs: signature.outputs,
     });
+    if observer.should_stop() {
+        return Err(Error::Interrupted {
+            epoch: 1,
+            step: 0,
+            saved: false,
+        });
+    }
     let resolved = Config {
         model: Some(model.clone()),
         // `auto` and the device it found give one model.

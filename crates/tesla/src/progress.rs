@@ -127,6 +127,7 @@ impl Progress {
                 device,
                 steps,
                 epochs,
+                ..
             } => {
                 self.print(&format!(
                     "{model} with {parameters} weights on {device}; rows: {train} train, {valid} validation, {test} test"

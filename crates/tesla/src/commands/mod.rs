@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod bundle;
 pub(crate) mod compare;
 pub(crate) mod deploy;
+mod dry_run;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod export;

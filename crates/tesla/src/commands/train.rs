@@ -11,7 +11,7 @@ use tesla_data::{BadRow, Sources, hex_sha256};
 use tesla_train::{Checkpoints, Error as TrainError};
 
 use super::report::{Finished, settled};
-use super::{INTERRUPTED, open_device, write_whole};
+use super::{INTERRUPTED, dry_run, open_device, write_whole};
 use crate::progress::{Progress, Style};
 use crate::{settings, show};
 
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Where the run is written. Default: `runs/` and the name of the data.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Send a few batches through every stage, say what the whole would take, and write nothing.
+    #[arg(long, conflicts_with_all = ["resume", "cv"])]
+    dry_run: bool,
     /// Print the result only.
     #[arg(long, short, conflicts_with = "json")]
     quiet: bool,
@@ -98,6 +101,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     };
     let data = observer.progress.read(&Sources::open(&config.data, &base)?)?;
     let device = open_device(choice)?;
+    if args.dry_run {
+        observer.progress.finish();
+        return dry_run::run(&config, &data, &device, args.json);
+    }
     let folds = match args.cv {
         None => None,
         Some(folds) => {

@@ -1,0 +1,169 @@
+//! `tesla train --dry-run`: a few batches through every stage, and what the whole would take.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use indicatif::HumanDuration;
+use serde::Serialize;
+use tesla::{Config, Dataset, Device, Event, Observer};
+use tesla_train::Error as TrainError;
+
+use crate::show;
+
+/// Steps that are taken; the first is slower than the others, so it is not timed.
+const STEPS: usize = 4;
+
+/// Trains for a few steps, keeps nothing, and prints what was seen.
+pub(super) fn run(config: &Config, data: &Dataset, device: &Device, json: bool) -> Result<()> {
+    let mut seen = Rehearsal::default();
+    match tesla_train::train(config, data, device, &mut seen) {
+        // The rehearsal stopped it, or it was that short.
+        Ok(_) | Err(TrainError::Interrupted { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    seen.peak = peak();
+    match json {
+        true => println!("{}", serde_json::to_string(&seen)?),
+        false => print!("{}", seen.text(config)),
+    }
+    Ok(())
+}
+
+/// What happened on the way.
+#[derive(Default, Serialize)]
+struct Rehearsal {
+    sources: Vec<(String, usize, usize)>,
+    notes: Vec<String>,
+    model: String,
+    device: String,
+    parameters: usize,
+    /// The shape of one row that the network sees, and how many numbers come out.
+    input: Vec<usize>,
+    outputs: usize,
+    /// Rows to train, validate and test on.
+    rows: [usize; 3],
+    /// In an epoch.
+    steps: usize,
+    epochs: usize,
+    seconds_per_step: Option<f64>,
+    /// The most memory that the program had, in bytes, where the system says so.
+    peak: Option<u64>,
+    #[serde(skip)]
+    done: usize,
+    #[serde(skip)]
+    since: Option<Instant>,
+}
+
+impl Observer for Rehearsal {
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Rows {
+                source, read, kept, ..
+            } => self.sources.push((source, read, kept)),
+            Event::ColumnUnused { column, reason } => {
+                self.notes.push(format!("column `{column}` is not used: {reason}"));
+            }
+            Event::Finding(finding) => self.notes.push(finding.to_string()),
+            Event::Started {
+                model,
+                parameters,
+                rows,
+                device,
+                steps,
+                epochs,
+                input,
+                outputs,
+            } => {
+                (self.model, self.device, self.parameters) = (model, device, parameters);
+                (self.rows, self.steps, self.epochs) = (rows, steps, epochs);
+                (self.input, self.outputs) = (input, outputs);
+            }
+            _ => {}
+        }
+    }
+
+    /// Asked once before the first step, and after each.
+    fn should_stop(&mut self) -> bool {
+        // Exact solvers have no steps.
+        let over = self.steps == 0 || self.done == STEPS;
+        match self.since {
+            None if self.done > 0 => self.since = Some(Instant::now()),
+            Some(since) => {
+                let steps = (self.done - 1) as f64;
+                self.seconds_per_step = Some(since.elapsed().as_secs_f64() / steps);
+            }
+            None => {}
+        }
+        self.done += 1;
+        over
+    }
+}
+
+impl Rehearsal {
+    fn text(&self, config: &Config) -> String {
+        let mut out = String::from("dry run: nothing is written\n");
+        let mut line = |name: &str, text: String| out += &format!("  {name:<8} {text}\n");
+        for (source, read, kept) in &self.sources {
+            line("source", format!("`{source}`: {read} rows read, {kept} kept"));
+        }
+        for note in &self.notes {
+            line("note", note.clone());
+        }
+        let [train, valid, test] = self.rows;
+        line("rows", format!("{train} train, {valid} validation, {test} test"));
+        line(
+            "model",
+            format!("{} with {} weights on {}", self.model, self.parameters, self.device),
+        );
+        let batch = config.train.batch_size.min(train);
+        let shape = |inner: &[usize]| {
+            let all: Vec<String> =
+                [&[batch], inner].concat().iter().map(usize::to_string).collect();
+            format!("[{}]", all.join(", "))
+        };
+        line(
+            "batch",
+            format!("{} goes in, {} comes out", shape(&self.input), shape(&[self.outputs])),
+        );
+        match (self.steps, self.seconds_per_step) {
+            (0, _) => line("time", "solved exactly, in a few passes over the rows".into()),
+            (steps, Some(seconds)) => {
+                let whole =
+                    Duration::from_secs_f64((seconds * (steps * self.epochs) as f64).min(1e9));
+                line(
+                    "time",
+                    format!(
+                        "{:.1} ms a step, {steps} steps an epoch, at most {} epochs: {} at most, but for validation",
+                        seconds * 1e3,
+                        self.epochs,
+                        HumanDuration(whole)
+                    ),
+                );
+            }
+            (steps, None) => line("time", format!("{steps} steps an epoch: too few to time")),
+        }
+        // Weights, their gradients, and what an optimiser keeps of each: two numbers for `adamw`.
+        let weights = self.parameters * 4;
+        let mut memory = format!("{} of weights", show::bytes(weights));
+        if self.steps > 0 {
+            memory = format!(
+                "{} of weights, at most {} with gradients and optimiser",
+                show::bytes(weights),
+                show::bytes(4 * weights)
+            );
+        }
+        if let Some(peak) = self.peak {
+            memory += &format!("; the program had {} at its peak", show::bytes(peak as usize));
+        }
+        line("memory", memory);
+        out
+    }
+}
+
+/// The most memory that this program ever had, in bytes; Linux alone says so in a file.
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
