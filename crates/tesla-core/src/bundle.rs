@@ -17,10 +17,11 @@ use tesla_data::{Contract, FittedPipeline, hex_sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use crate::{Device, Error, ModelConfig, Network, Predictor, Result, Signature};
+use crate::{Decision, Device, Error, ModelConfig, Network, Predictor, Result, Signature};
 
-/// The format this version writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+/// The newest format that this version reads. It writes the oldest that says all there is to say: 1,
+/// or 2 for a model with a [`Decision`], which a reader of format 1 would pass over.
+pub const FORMAT: u32 = 2;
 
 /// A trained model with all that a prediction needs.
 #[derive(Clone, Debug)]
@@ -35,6 +36,8 @@ pub struct Bundle {
     pub model: ModelConfig,
     /// Where the model comes from.
     pub provenance: Provenance,
+    /// How probabilities become what is said.
+    pub decision: Decision,
     /// The figures of the training run.
     pub report: Value,
     weights: Vec<u8>,
@@ -66,6 +69,8 @@ struct Manifest {
     signature: Signature,
     contract: Contract,
     labels: Vec<String>,
+    #[serde(default, skip_serializing_if = "Decision::is_none")]
+    decision: Decision,
     provenance: Provenance,
     entries: BTreeMap<String, Entry>,
 }
@@ -105,6 +110,7 @@ impl Bundle {
             pipeline,
             model,
             provenance,
+            decision: Decision::default(),
             report: Value::Null,
             weights: network.to_safetensors()?,
         })
@@ -127,11 +133,12 @@ impl Bundle {
             (REPORT, json(&self.report)),
         ];
         let manifest = Manifest {
-            format: FORMAT,
+            format: if self.decision.is_none() { 1 } else { FORMAT },
             engine: env!("CARGO_PKG_VERSION").into(),
             signature: self.signature.clone(),
             contract: self.contract.clone(),
             labels: self.pipeline.target.labels().to_vec(),
+            decision: self.decision.clone(),
             provenance: self.provenance.clone(),
             entries: parts
                 .iter()
@@ -226,14 +233,19 @@ impl Bundle {
                 _ => Err(bad(format!("has an entry `{entry}` that does not match its manifest"))),
             }
         };
+        let pipeline: FittedPipeline = parse(name, PIPELINE, &part(PIPELINE)?)?;
+        if let Some(fault) = manifest.decision.fault(pipeline.target.labels().len()) {
+            return Err(bad(format!("has {fault}")));
+        }
         Ok(Self {
-            pipeline: parse(name, PIPELINE, &part(PIPELINE)?)?,
+            pipeline,
             model: parse(name, MODEL, &part(MODEL)?)?,
             report: parse(name, REPORT, &part(REPORT)?)?,
             weights: part(WEIGHTS)?,
             signature: manifest.signature,
             contract: manifest.contract,
             provenance: manifest.provenance,
+            decision: manifest.decision,
         })
     }
 

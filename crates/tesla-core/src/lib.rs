@@ -9,6 +9,7 @@
 //!   a program that embeds TESLA all go through it, so what is measured is what is served.
 
 pub mod bundle;
+pub mod decision;
 pub mod device;
 mod error;
 pub mod model;
@@ -21,6 +22,7 @@ pub use burn;
 pub use tesla_data as data;
 
 pub use bundle::{Bundle, Provenance};
+pub use decision::{Calibration, Decision};
 pub use device::{Device, DeviceChoice};
 pub use error::{Error, Result};
 pub use model::{Batch, ModelConfig, Network, Signature};

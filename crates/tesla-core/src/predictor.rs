@@ -31,6 +31,9 @@ pub enum Predictions {
         labels: Arc<[String]>,
         /// `[rows, labels]`, row-major; each row sums to 1.
         probabilities: Vec<f64>,
+        /// The probability of the second of two classes from which on it is predicted; without one
+        /// the most probable class is.
+        threshold: Option<f64>,
     },
     /// For each row a number in the target's unit.
     Values(Vec<f64>),
@@ -82,10 +85,17 @@ impl Predictor {
         let target = &self.bundle.pipeline.target;
         Ok(match target {
             FittedTarget::Classes { labels, .. } => {
-                scores.chunks_exact_mut(outputs).for_each(softmax);
+                let decision = &self.bundle.decision;
+                for row in scores.chunks_exact_mut(outputs) {
+                    softmax(row);
+                    if let Some(calibration) = &decision.calibration {
+                        calibration.apply(row);
+                    }
+                }
                 Predictions::Classes {
                     labels: labels.as_slice().into(),
                     probabilities: scores,
+                    threshold: decision.threshold,
                 }
             }
             FittedTarget::Value { .. } => {
@@ -113,6 +123,7 @@ impl Predictions {
             Predictions::Classes {
                 labels,
                 probabilities,
+                ..
             } => probabilities.len() / labels.len(),
             Predictions::Values(values) => values.len(),
         }
@@ -130,8 +141,10 @@ impl Predictions {
             Predictions::Classes {
                 labels,
                 probabilities,
+                threshold,
             } => Predictions::Classes {
                 labels: labels.clone(),
+                threshold: *threshold,
                 probabilities: rows
                     .flat_map(|row| &probabilities[row * labels.len()..][..labels.len()])
                     .copied()
@@ -151,18 +164,28 @@ impl Predictions {
         }
     }
 
-    /// For each row the number of the most probable class, the first of equals; empty for numbers.
+    /// For each row the number of the predicted class: the most probable one, the first of equals, or
+    /// of two classes what the threshold says. Empty for numbers.
     pub fn classes(&self) -> Vec<usize> {
         match self {
             Predictions::Classes {
+                probabilities,
+                threshold: Some(threshold),
+                ..
+            } => probabilities
+                .chunks_exact(2)
+                .map(|p| usize::from(p[1] >= *threshold))
+                .collect(),
+            Predictions::Classes {
                 labels,
                 probabilities,
+                threshold: None,
             } => probabilities.chunks_exact(labels.len()).map(argmax).collect(),
             Predictions::Values(_) => Vec::new(),
         }
     }
 
-    /// For each row the label of the most probable class, or the number as text.
+    /// For each row the label of the predicted class, or the number as text.
     pub fn to_strings(&self) -> Vec<String> {
         match self {
             Predictions::Classes { labels, .. } => {
@@ -183,6 +206,7 @@ impl Predictions {
             Predictions::Classes {
                 labels,
                 probabilities,
+                ..
             } => {
                 let best: ArrayRef = Arc::new(StringArray::from(self.to_strings()));
                 let field = Field::new("prediction", DataType::Utf8, false);

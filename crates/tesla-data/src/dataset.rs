@@ -5,7 +5,7 @@ use crate::arrow::datatypes::{DataType, Field, Schema};
 use crate::config::{DataConfig, SplitBy, SplitConfig};
 use crate::prepare::{Groups, SequenceConfig, read_numbers};
 use crate::source::Reading;
-use crate::split::{Key, Rows, Split, read_rows, split};
+use crate::split::{Key, Rows, Split, folds, read_rows, split};
 use crate::{BadPolicy, Contract, Error, Frame, Paths, Result, Source, source};
 
 /// The rows of a training run: one source that is divided, and rows somebody else set apart.
@@ -166,25 +166,7 @@ impl Dataset {
         if self.test.is_some() {
             shares.test = 0.0;
         }
-        let frame = &self.frame;
-        let listed = self.test_rows.as_ref().map(|rows| self.rows_of(rows)).transpose()?;
-        let column = shares.column.clone();
-        let column = column.as_deref();
-        let values = column.map(|name| frame.column(name)).transpose()?;
-        let place = |row: usize| frame.place(row);
-        let key = column.zip(values.as_ref()).map(|(name, values)| Key {
-            name,
-            values,
-            place: &place,
-        });
-        let rows = Rows {
-            len: frame.len(),
-            classes,
-            listed: listed.as_deref(),
-            key,
-            saved: self.saved.as_ref(),
-        };
-        let parts = split(&shares, &rows, seed)?;
+        let parts = self.with_rows(&shares, classes, |rows| split(&shares, rows, seed))?;
         for (name, own, part) in
             [("valid", &self.valid, &parts.valid), ("test", &self.test, &parts.test)]
         {
@@ -200,6 +182,60 @@ impl Dataset {
             self.check_whole(sequence, &parts)?;
         }
         Ok(parts)
+    }
+
+    /// Divides the rows of the one source into folds; see [`folds`](crate::split::folds).
+    ///
+    /// # Errors
+    /// As [`folds`](crate::split::folds).
+    pub fn folds(
+        &self,
+        config: &DataConfig,
+        classes: Option<&[u32]>,
+        count: usize,
+        seed: u64,
+    ) -> Result<Vec<Split>> {
+        let shares = by_sequence(config);
+        let parts = self.with_rows(&shares, classes, |rows| folds(&shares, rows, count, seed))?;
+        if let Some(sequence) = &config.sequence {
+            parts.iter().try_for_each(|parts| self.check_whole(sequence, parts))?;
+        }
+        Ok(parts)
+    }
+
+    /// The rows of the one source, to be divided as `split` says: with `split.by = "file"`, whatever
+    /// file is named.
+    pub fn with_split(&self, split: Split) -> Self {
+        Self {
+            saved: Some(split),
+            ..Self::from_frame(self.frame.clone())
+        }
+    }
+
+    /// Calls `divide` with what a rule may have to know of the rows.
+    fn with_rows<T>(
+        &self,
+        shares: &SplitConfig,
+        classes: Option<&[u32]>,
+        divide: impl FnOnce(&Rows<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let frame = &self.frame;
+        let listed = self.test_rows.as_ref().map(|rows| self.rows_of(rows)).transpose()?;
+        let column = shares.column.as_deref();
+        let values = column.map(|name| frame.column(name)).transpose()?;
+        let place = |row: usize| frame.place(row);
+        let key = column.zip(values.as_ref()).map(|(name, values)| Key {
+            name,
+            values,
+            place: &place,
+        });
+        divide(&Rows {
+            len: frame.len(),
+            classes,
+            listed: listed.as_deref(),
+            key,
+            saved: self.saved.as_ref(),
+        })
     }
 
     /// Whether the rows of each group that are in one part follow each other: otherwise windows would

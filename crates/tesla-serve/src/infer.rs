@@ -159,6 +159,7 @@ pub(crate) fn respond(
         Predictions::Classes {
             labels,
             probabilities,
+            ..
         } => vec![
             json!({
                 "name": OUTPUTS[0], "datatype": "BYTES", "shape": [rows],

@@ -45,6 +45,7 @@ pub(crate) fn respond(predictions: &Predictions) -> Value {
         Predictions::Classes {
             labels,
             probabilities,
+            ..
         } => std::iter::zip(predictions.to_strings(), probabilities.chunks_exact(labels.len()))
             .map(|(best, row)| {
                 let each: Map<String, Value> = std::iter::zip(labels.iter(), row)

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use tesla_core::ModelConfig;
 use tesla_data::augment::AugmentConfig;
 use tesla_data::config::ColumnConfigs;
-use tesla_data::{AuditConfig, DataConfig};
+use tesla_data::{AuditConfig, DataConfig, Task};
 
+use crate::metrics::threshold::Costs;
 use crate::{Error, Result, Schedule};
 
 /// `tesla.toml`: the whole program of a training run. Every field has a default.
@@ -28,6 +29,74 @@ pub struct Config {
     pub model: Option<ModelConfig>,
     /// How it is trained.
     pub train: TrainConfig,
+    /// What is chosen on validation rows, and how figures are made.
+    #[serde(skip_serializing_if = "EvaluateConfig::is_default")]
+    pub evaluate: EvaluateConfig,
+}
+
+/// `[evaluate]`: what is chosen on validation rows, and how figures are made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluateConfig {
+    /// When the second of two classes (in sorted order) is predicted: `"f1"`,
+    /// `{ recall_at_precision = 0.9 }` or `{ cost = { false_positive = 1, false_negative = 20 } }`.
+    /// Chosen on the validation rows and stored in the model. Default: when it is the more probable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<ThresholdRule>,
+    /// How probabilities are made to come true as often as they say: fitted on the validation rows and
+    /// stored in the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibrate: Option<CalibrationKind>,
+    /// The column that says what a row weighs in the figures, and in what is chosen on validation rows.
+    /// It is no feature unless `[columns]` names it. Training takes all rows alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<String>,
+    /// Columns whose values divide the test rows into slices with figures of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub by: Vec<String>,
+}
+
+/// How the threshold of two classes is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ThresholdRule {
+    /// The highest F1 of the second class.
+    F1,
+    /// The highest recall of the second class among those of at least this precision, in 0..1.
+    RecallAtPrecision(f64),
+    /// The lowest mean cost. What is not said is 1 for a mistake and 0 for what is right.
+    Cost(Costs),
+}
+
+/// How probabilities are calibrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CalibrationKind {
+    /// One number that all logits are divided by: it keeps the predicted class.
+    Temperature,
+    /// A logistic curve; of two classes.
+    Platt,
+    /// Rising steps, of two classes: for a thousand validation rows or more.
+    Isotonic,
+}
+
+impl EvaluateConfig {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.threshold {
+            Some(ThresholdRule::RecallAtPrecision(precision))
+                if !(0.0..=1.0).contains(&precision) =>
+            {
+                Err(Error::Config(format!(
+                    "`evaluate.threshold.recall_at_precision` is {precision}: expected 0 to 1"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// `[train]`: how the network is trained.
@@ -165,15 +234,98 @@ pub struct EarlyStop {
     pub metric: StopMetric,
 }
 
-/// What decides on the best epoch.
+/// What decides on the best epoch: the validation loss, or a figure of the validation rows. Averages
+/// are over classes, as in reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StopMetric {
     /// The validation loss.
     #[default]
     Loss,
-    /// The accuracy on the validation rows; the loss where a number is predicted.
+    /// Of classes: the share of rows whose most probable class is the true one.
     Accuracy,
+    /// Of classes: the mean over classes of recall.
+    BalancedAccuracy,
+    /// Of classes: the mean over classes of precision.
+    Precision,
+    /// Of classes: the mean over classes of recall, 0 where a class is only predicted.
+    Recall,
+    /// Of classes: the mean over classes of F1.
+    F1,
+    /// Of classes: the area under the ROC curve of the second of two, or of each of more against the
+    /// rest.
+    #[serde(alias = "roc_auc")]
+    Auc,
+    /// Of classes: the average precision of the second of two, or of each of more against the rest.
+    AveragePrecision,
+    /// Of classes: the log loss, without label smoothing or class weights.
+    LogLoss,
+    /// Of classes: the Brier score.
+    Brier,
+    /// Of classes: the Matthews correlation.
+    Mcc,
+    /// Of classes: Cohen's kappa.
+    Kappa,
+    /// Of numbers: the root of the mean squared error.
+    Rmse,
+    /// Of numbers: the mean absolute error.
+    Mae,
+    /// Of numbers: the share of variance explained.
+    R2,
+    /// Of numbers: the median absolute error.
+    MedianAbsoluteError,
+    /// Of numbers: the mean error as a share of the true number.
+    Mape,
+}
+
+impl StopMetric {
+    /// Those of a task, by their names in `tesla.toml` and in reports.
+    const OF_CLASSES: [(Self, &str, &str); 11] = [
+        (Self::Accuracy, "accuracy", "accuracy"),
+        (Self::BalancedAccuracy, "balanced_accuracy", "balanced_accuracy"),
+        (Self::Precision, "precision", "precision"),
+        (Self::Recall, "recall", "recall"),
+        (Self::F1, "f1", "f1"),
+        (Self::Auc, "auc", "roc_auc"),
+        (Self::AveragePrecision, "average_precision", "average_precision"),
+        (Self::LogLoss, "log_loss", "log_loss"),
+        (Self::Brier, "brier", "brier"),
+        (Self::Mcc, "mcc", "mcc"),
+        (Self::Kappa, "kappa", "kappa"),
+    ];
+    const OF_NUMBERS: [(Self, &str, &str); 5] = [
+        (Self::Rmse, "rmse", "rmse"),
+        (Self::Mae, "mae", "mae"),
+        (Self::R2, "r2", "r2"),
+        (Self::MedianAbsoluteError, "median_absolute_error", "median_absolute_error"),
+        (Self::Mape, "mape", "mape"),
+    ];
+
+    /// The name of its figure in a report; `None` of the loss.
+    ///
+    /// # Errors
+    /// When the task does not have it.
+    pub(crate) fn figure(self, task: Task) -> Result<Option<&'static str>> {
+        if self == Self::Loss {
+            return Ok(None);
+        }
+        let (valid, other, target) = match task {
+            Task::Classification => (&Self::OF_CLASSES[..], &Self::OF_NUMBERS[..], "a class"),
+            Task::Regression => (&Self::OF_NUMBERS[..], &Self::OF_CLASSES[..], "a number"),
+        };
+        let find = |list: &[(Self, &'static str, &'static str)]| {
+            list.iter().find(|(own, _, _)| *own == self).copied()
+        };
+        if let Some((_, _, figure)) = find(valid) {
+            return Ok(Some(figure));
+        }
+        let name = find(other).map_or("loss", |(_, name, _)| name);
+        let valid: Vec<String> = valid.iter().map(|(_, name, _)| format!("`{name}`")).collect();
+        Err(Error::Config(format!(
+            "`train.early_stop.metric` is `{name}`, but the target is {target}: expected `loss`, {}",
+            valid.join(", ")
+        )))
+    }
 }
 
 impl Default for EarlyStop {

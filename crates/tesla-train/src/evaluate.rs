@@ -6,6 +6,7 @@
 //! batches.
 
 mod baseline;
+mod compare;
 mod curves;
 mod gather;
 mod sample;
@@ -29,6 +30,7 @@ use gather::{Finished, Gather};
 use slices::Cuts;
 
 pub(crate) use baseline::linear;
+pub use compare::{Compared, Comparison, compare};
 
 /// The figures of a model on some rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -225,7 +227,7 @@ pub fn evaluate_with(
     let weights = options
         .weight
         .as_deref()
-        .map(|name| weights(rows, name))
+        .map(|name| row_weights(rows, name))
         .transpose()?;
     let mut cuts = Vec::new();
     for column in &options.by {
@@ -259,7 +261,7 @@ pub fn evaluate_with(
     Ok(Report {
         rows: count,
         weight,
-        threshold: None,
+        threshold: bundle.decision.threshold,
         metrics,
         undefined,
         intervals,
@@ -324,7 +326,7 @@ pub(crate) fn judge(
 }
 
 /// What each row of the selection's frame weighs.
-fn weights(rows: &Selection<'_>, name: &str) -> Result<Vec<f64>> {
+pub(crate) fn row_weights(rows: &Selection<'_>, name: &str) -> Result<Vec<f64>> {
     let column = rows.frame().column(name)?;
     let numbers = cast(&column, &DataType::Float64).map_err(tesla_data::Error::from)?;
     let values = numbers.as_primitive::<Float64Type>();

@@ -5,6 +5,8 @@
 //! everything else runs through the mini-batch loop of this crate, on every device alike.
 
 mod config;
+mod cross_validation;
+mod decide;
 mod engine;
 mod error;
 pub mod evaluate;
@@ -15,10 +17,12 @@ pub mod solve;
 mod train;
 
 pub use config::{
-    CheckpointConfig, ClassWeights, Config, EarlyStop, Optimizer, StopMetric, TrainConfig,
+    CalibrationKind, CheckpointConfig, ClassWeights, Config, EarlyStop, EvaluateConfig, Optimizer,
+    StopMetric, ThresholdRule, TrainConfig,
 };
+pub use cross_validation::{CrossValidation, Fold, Spread, cross_validate};
 pub use engine::{Checkpoints, Schedule};
 pub use error::{Error, Result};
-pub use evaluate::{Report, evaluate, evaluate_with};
+pub use evaluate::{Comparison, Report, compare, evaluate, evaluate_with};
 pub use observer::{Event, Observer, Silent};
 pub use train::{Trained, findings, train, train_with};

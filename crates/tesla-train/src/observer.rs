@@ -30,6 +30,13 @@ pub enum Event {
     NotAudited,
     /// The leak auditor found something.
     Finding(Finding),
+    /// A fold of a cross-validation begins.
+    Fold {
+        /// The fold, counted from 1.
+        fold: usize,
+        /// How many there are.
+        folds: usize,
+    },
     /// Everything is ready.
     Started {
         /// The kind of model.
@@ -71,7 +78,8 @@ pub enum Event {
         loss: f64,
         /// The validation loss, where there are validation rows.
         valid_loss: Option<f64>,
-        /// The name of the validation metric: `accuracy`, `rmse`, or `rmsle` of a target with `log1p`.
+        /// The name of the validation metric: that of `early_stop`, or else `accuracy`, `rmse`, or
+        /// `rmsle` of a target with `log1p`.
         metric: &'static str,
         /// The validation metric.
         valid_metric: Option<f64>,

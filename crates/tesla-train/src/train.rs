@@ -3,6 +3,7 @@ use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
+use tesla_data::contract::Role;
 use tesla_data::prepare::TextEncoding;
 use tesla_data::{
     BadRow, ColumnKind, Contract, Dataset, Frame, Inputs, Pipeline, Selection, Split, Task,
@@ -10,7 +11,7 @@ use tesla_data::{
 
 use crate::engine::Checkpoints;
 use crate::evaluate::{Options, evaluate_with, linear};
-use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, engine, solve};
+use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, decide, engine, solve};
 
 /// What a training run produced.
 #[derive(Debug)]
@@ -57,9 +58,10 @@ pub fn train_with(
     checkpoints: Option<&Checkpoints>,
 ) -> Result<Trained> {
     config.train.check()?;
+    config.evaluate.check()?;
     let seed = config.train.seed;
     // What every column is.
-    let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
+    let contract = contract(config, &data.frame)?;
     for (column, reason) in contract.notes() {
         observer.event(Event::ColumnUnused {
             column: column.into(),
@@ -88,6 +90,16 @@ pub fn train_with(
     let train = frame.select(split.train.clone());
     let valid = part(&data.valid, frame, split.valid.clone());
     let test = part(&data.test, frame, split.test.clone());
+
+    // Whether what is asked of the validation rows can be had.
+    let labels = contract.target().map_or(0, |target| target.categories.len());
+    decide::check(
+        &config.evaluate,
+        contract.task,
+        labels,
+        valid.as_ref().map_or(0, Selection::len),
+    )?;
+    let stop = config.train.early_stop.metric.figure(contract.task)?;
 
     // Whether the parts are apart.
     // The auditor holds columns whole, which a table larger than memory must not be.
@@ -170,6 +182,7 @@ pub fn train_with(
             let job = engine::Job {
                 augment: augment.as_ref(),
                 config: &config.train,
+                stop,
                 train: &train_samples,
                 valid: valid_samples.as_ref(),
                 target: &pipeline.target,
@@ -194,10 +207,19 @@ pub fn train_with(
     };
     let mut bundle =
         Bundle::new(signature, contract, pipeline, model, &fitted.network, provenance)?;
+    if let Some(valid) = &valid {
+        bundle.decision = decide::decide(&config.evaluate, &bundle, valid, device)?;
+    }
     let predictor = bundle.clone().predictor(device)?;
     let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
+    let is_tested = test.is_some();
     let report = |rows: &Selection<'_>, only_last: bool, baseline: bool| -> Result<Report> {
         let options = Options {
+            by: match is_tested && !baseline {
+                true => Vec::new(),
+                false => config.evaluate.by.clone(),
+            },
+            weight: config.evaluate.weight.clone(),
             only_last,
             ..Options::default()
         };
@@ -208,7 +230,6 @@ pub fn train_with(
         }
         Ok(report)
     };
-    let is_tested = test.is_some();
     let valid = valid
         .as_ref()
         .map(|rows| report(rows, false, !is_tested))
@@ -279,12 +300,36 @@ fn columns_for(
     columns
 }
 
+/// What every column is. The one that weighs rows in figures is no feature unless `[columns]` names
+/// it.
+pub(crate) fn contract(config: &Config, frame: &Frame) -> Result<Contract> {
+    let mut contract = Contract::infer(frame, &config.data, &config.columns)?;
+    let Some(weight) = &config.evaluate.weight else {
+        return Ok(contract);
+    };
+    let is_named = config.columns.contains_key(weight);
+    if let Some(rule) = contract.columns.iter_mut().find(|rule| rule.name == *weight) {
+        if rule.role == Role::Target {
+            return Err(Error::Config(format!(
+                "`{weight}` is both the target and `evaluate.weight`: weigh rows by another column"
+            )));
+        }
+        if rule.role == Role::Feature && !is_named {
+            rule.role = Role::Unused;
+            rule.note = Some(format!(
+                "it weighs rows in figures (`evaluate.weight`); say `[columns.{weight}]` to learn from it too"
+            ));
+        }
+    }
+    Ok(contract)
+}
+
 /// What the leak auditor finds in the rows of a run, without training.
 ///
 /// # Errors
 /// When the rows cannot be divided.
 pub fn findings(config: &Config, data: &Dataset) -> Result<Vec<Finding>> {
-    let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
+    let contract = contract(config, &data.frame)?;
     let data = data.settle(&contract, &config.data.bad_policy())?;
     let classes = data.frame.class_ids(&contract)?;
     let split = data.split(&config.data, classes.as_deref(), config.train.seed)?;

@@ -124,12 +124,17 @@ pub mod train {
 /// How good a model is.
 pub mod evaluate {
     pub use tesla_train::Report;
-    pub use tesla_train::evaluate::Metrics;
+    pub use tesla_train::evaluate::{
+        Baseline, Compared, Comparison, Curves, Metrics, Mistake, Options, Slice, Slices,
+    };
+    pub use tesla_train::metrics::resample::{Difference, Interval, Resampling};
     pub use tesla_train::metrics::{Classification, Regression, classification, regression};
+    pub use tesla_train::{CrossValidation, Fold, Spread};
 
     use tesla_data::BadPolicy;
+    use tesla_train::Silent;
 
-    use crate::{Dataset, Model, Result};
+    use crate::{Config, Dataset, Device, DeviceChoice, Model, Result};
 
     /// Evaluates a model on the rows of `data`, which carry the target. Rows that break the model's
     /// contract are left out, up to one in a hundred.
@@ -139,6 +144,46 @@ pub mod evaluate {
     pub fn evaluate(model: &Model, data: &Dataset) -> Result<Report> {
         let frame = data.frame.settle(&model.bundle().contract, &BadPolicy::default())?;
         tesla_train::evaluate(model.predictor(), &frame.all())
+    }
+
+    /// Like [`evaluate`], with slices, weights and intervals as `options` say.
+    ///
+    /// # Errors
+    /// As [`evaluate`], and when a column of `options` does not exist.
+    pub fn evaluate_with(model: &Model, data: &Dataset, options: &Options) -> Result<Report> {
+        let frame = data.frame.settle(&model.bundle().contract, &BadPolicy::default())?;
+        tesla_train::evaluate_with(model.predictor(), &frame.all(), options)
+    }
+
+    /// Compares two models on the rows of `data` that keep the contracts of both.
+    ///
+    /// # Errors
+    /// When they predict different things, and as [`evaluate`].
+    pub fn compare(first: &Model, second: &Model, data: &Dataset) -> Result<Comparison> {
+        let settle =
+            |model: &Model| data.frame.settle(&model.bundle().contract, &BadPolicy::default());
+        let frames = [settle(first)?, settle(second)?];
+        tesla_train::compare(
+            [first.predictor(), second.predictor()],
+            [&frames[0].all(), &frames[1].all()],
+            None,
+            &Resampling::default(),
+        )
+    }
+
+    /// Trains and judges a model for each of `folds` parts of the rows; see
+    /// [`tesla_train::cross_validate`].
+    ///
+    /// # Errors
+    /// When the rows cannot be divided so, or data, configuration and model do not fit each other.
+    pub fn cross_validate(
+        config: &Config,
+        data: &Dataset,
+        folds: usize,
+        device: DeviceChoice,
+    ) -> Result<CrossValidation> {
+        let device = Device::open(device)?;
+        tesla_train::cross_validate(config, data, folds, &device, &mut Silent)
     }
 }
 

@@ -50,6 +50,8 @@ enum Command {
     Train(commands::train::Args),
     /// Measure a model on rows that carry the target.
     Evaluate(commands::evaluate::Args),
+    /// Compare two models on the same rows.
+    Compare(commands::compare::Args),
     /// Write the report of a run again: page, Markdown and JSON.
     Report(commands::report::Args),
     /// Say what each column or word added to the prediction of single rows.
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => commands::audit::run(args),
         Command::Train(args) => commands::train::run(args),
         Command::Evaluate(args) => commands::evaluate::run(args),
+        Command::Compare(args) => commands::compare::run(args),
         Command::Report(args) => commands::report::run(args),
         Command::Explain(args) => commands::explain::run(args),
         Command::Runs(args) => commands::runs::run(args),

@@ -138,6 +138,7 @@ impl Progress {
             Event::NotAudited => self.print(
                 "the rows exceed `memory` in `[data]`: leaks were not looked for; `tesla audit` does that with all rows in memory",
             ),
+            Event::Fold { fold, folds } => self.print(&format!("fold {fold} of {folds}")),
             Event::Finding(finding) => self.print(&format!("auditor: {finding}")),
             Event::Resumed { epoch, step } => {
                 self.print(&format!("going on in epoch {epoch} after {step} steps"));

@@ -5,43 +5,218 @@ pub(crate) mod profile;
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
-use tesla::evaluate::{Classification, Metrics};
+use tesla::evaluate::{
+    Classification, Comparison, CrossValidation, Difference, Interval, Metrics, Slices,
+};
 use tesla::{Bundle, Report};
 use tesla_data::contract::Role;
 use tesla_data::{ColumnKind, ColumnRule};
 use tesla_train::explain::Explained;
 
-use crate::figures::figure;
+use crate::figures;
 
 /// More classes than this make a confusion matrix that nobody reads.
 const MAX_CONFUSION: usize = 12;
 /// More coefficients than this are left to `--json`.
 const MAX_COEFFICIENTS: usize = 40;
 
-/// The figures of a report.
+/// The figures of a report, the main ones.
 pub(crate) fn report(rows: &str, report: &Report) -> String {
-    let mut out = format!("\n{rows}: {} rows\n", report.rows);
-    let mut figures = |figures: &[(&str, f64)]| {
-        for (name, value) in figures {
-            out += &format!("  {name:<10} {value:.4}\n");
+    let mut out = format!("\n{rows}: {} rows{}\n", report.rows, weighed(report));
+    let names = match &report.metrics {
+        Metrics::Classification(_) => {
+            &["accuracy", "precision", "recall", "f1", "log_loss", "roc_auc"][..]
         }
+        Metrics::Regression(_) => &["rmse", "mae", "r2"][..],
     };
-    match &report.metrics {
-        Metrics::Classification(m) => {
-            figures(&[("accuracy", m.accuracy)]);
-            figures(&[("precision", m.precision), ("recall", m.recall), ("f1", m.f1)]);
-            figures(&[("log loss", m.log_loss)]);
-            if let Some(auc) = m.roc_auc {
-                figures(&[("roc auc", auc)]);
-            }
-            out += &baselines(report, "accuracy");
-            out += &classes(m);
-        }
-        Metrics::Regression(m) => {
-            figures(&[("rmse", m.rmse), ("mae", m.mae), ("r2", m.r2)]);
-            out += &baselines(report, "rmse");
+    for (at, name) in names.iter().enumerate() {
+        if let Some(value) = report.figure(name) {
+            let interval = report.intervals.figures.get(*name).filter(|_| at == 0);
+            out += &figure(name, value, 10, interval.map(|i| (i, level(report))));
         }
     }
+    out += &baselines(report, names[0]);
+    if let Metrics::Classification(m) = &report.metrics {
+        out += &classes(m);
+    }
+    out
+}
+
+/// All there is to say of some rows: every figure with its interval, classes, slices and mistakes.
+pub(crate) fn full_report(rows: &str, report: &Report) -> String {
+    let mut out = format!("\n{rows}: {} rows{}\n", report.rows, weighed(report));
+    for (name, value) in report.figures() {
+        let interval = report.intervals.figures.get(name).map(|i| (i, level(report)));
+        out += &match (value, report.undefined.get(name)) {
+            (Some(value), _) => figure(name, value, 21, interval),
+            (None, Some(reason)) => format!("  {:<21} none: {reason}\n", name.replace('_', " ")),
+            (None, None) => String::new(),
+        };
+    }
+    if let Some(threshold) = report.threshold {
+        let label = match &report.metrics {
+            Metrics::Classification(m) => m.classes.last().map_or("", |c| &c.label),
+            Metrics::Regression(_) => "",
+        };
+        let _ = writeln!(out, "  `{label}` is predicted from a probability of {threshold:.4} on");
+    }
+    let main = match &report.metrics {
+        Metrics::Classification(_) => "accuracy",
+        Metrics::Regression(_) => "rmse",
+    };
+    out += &baselines(report, main);
+    if let Metrics::Classification(m) = &report.metrics {
+        out += &classes(m);
+    }
+    for by in &report.slices {
+        out += &slices(by, main);
+    }
+    out += &worst(report);
+    out
+}
+
+/// The most mistakes that are shown.
+const MISTAKES: usize = 5;
+
+fn weighed(report: &Report) -> String {
+    report
+        .weight
+        .map_or(String::new(), |weight| format!(" of weight {weight:.0}"))
+}
+
+fn level(report: &Report) -> f64 {
+    report
+        .intervals
+        .resampling
+        .map_or(0.95, |resampling| resampling.level)
+}
+
+fn figure(name: &str, value: f64, width: usize, interval: Option<(&Interval, f64)>) -> String {
+    let range = interval.map_or(String::new(), |(interval, level)| {
+        format!("  ({:.4} to {:.4}, {:.0} %)", interval.low, interval.high, 100.0 * level)
+    });
+    format!("  {:<width$} {value:.4}{range}\n", name.replace('_', " "))
+}
+
+/// The figures of slices, one a line.
+fn slices(by: &Slices, main: &str) -> String {
+    let names = match main {
+        "accuracy" => ["accuracy", "f1", "log_loss", "roc_auc"],
+        _ => ["rmse", "mae", "r2", ""],
+    };
+    let short = |text: &str| -> String { text.chars().take(24).collect() };
+    let values = by.slices.iter().map(|slice| short(&slice.value).chars().count());
+    let wide = values.chain([short(&by.column).chars().count()]).max().unwrap_or(0);
+    let mut out = format!("\n  {:<wide$}     rows", short(&by.column));
+    for (at, name) in names.iter().filter(|name| !name.is_empty()).enumerate() {
+        let width = if at == 0 { 28 } else { 9 };
+        let _ = write!(out, "  {:<width$}", name.replace('_', " "));
+    }
+    out = out.trim_end().to_string() + "\n";
+    for slice in &by.slices {
+        let mut line = format!("  {:<wide$} {:>8}", short(&slice.value), slice.rows);
+        for (at, name) in names.iter().filter(|name| !name.is_empty()).enumerate() {
+            let value = slice.figures.get(*name).copied().flatten();
+            let value = value.map_or("none".to_string(), |value| format!("{value:.4}"));
+            let _ = match (at, slice.intervals.get(*name)) {
+                (0, Some(i)) => {
+                    let range = format!("{value} ({:.4} to {:.4})", i.low, i.high);
+                    write!(line, "  {range:<28}")
+                }
+                (0, None) => write!(line, "  {value:<28}"),
+                _ => write!(line, "  {value:<9}"),
+            };
+        }
+        out += line.trim_end();
+        out.push('\n');
+    }
+    out
+}
+
+fn worst(report: &Report) -> String {
+    let mut out = String::new();
+    for (at, mistake) in report.worst.iter().take(MISTAKES).enumerate() {
+        if at == 0 {
+            out += "\n  worst mistakes\n";
+        }
+        let sure = mistake.probability.map_or(String::new(), |p| format!(" ({p:.4})"));
+        let _ =
+            writeln!(out, "  {}: {} for {}{sure}", mistake.place, mistake.predicted, mistake.truth);
+    }
+    out
+}
+
+/// The figures of a cross-validation.
+pub(crate) fn folds(found: &CrossValidation) -> String {
+    let Some(first) = found.folds.first() else {
+        return String::new();
+    };
+    let names: &[&str] = match first.figures.contains_key("accuracy") {
+        true => &["accuracy", "f1", "log_loss", "roc_auc"],
+        false => &["rmse", "mae", "r2"],
+    };
+    let mut out = format!("\n{} folds, {}\n  fold     rows", found.folds.len(), found.by.name());
+    let head = |name: &&str| format!("  {:>9}", name.replace('_', " "));
+    out.extend(names.iter().map(head));
+    out.push('\n');
+    let cell = |value: Option<f64>| {
+        format!("  {:>9}", value.map_or("none".into(), |value| format!("{value:.4}")))
+    };
+    for (at, fold) in found.folds.iter().enumerate() {
+        let _ = write!(out, "  {:<4} {:>8}", at + 1, fold.rows[2]);
+        out.extend(
+            names
+                .iter()
+                .map(|name| cell(fold.figures.get(*name).copied().flatten())),
+        );
+        out.push('\n');
+    }
+    for (what, of) in [("mean", 0), ("std", 1)] {
+        let _ = write!(out, "  {what:<4} {:>8}", "");
+        out.extend(names.iter().map(|name| {
+            cell(found.figures.get(*name).map(|s| if of == 0 { s.mean } else { s.std }))
+        }));
+        out.push('\n');
+    }
+    out
+}
+
+/// Two models side by side.
+pub(crate) fn comparison(names: [&str; 2], found: &Comparison) -> String {
+    let mut out = format!("\n{} rows\n", found.rows);
+    let wide = names.map(|name| name.chars().count().max(10));
+    let _ = writeln!(
+        out,
+        "  {:<21}  {:>a$}  {:>b$}  difference ({:.0} % interval)       p",
+        "",
+        names[0],
+        names[1],
+        100.0 * found.resampling.level,
+        a = wide[0],
+        b = wide[1]
+    );
+    for figure in &found.figures {
+        let Difference { interval, p_value } = &figure.difference;
+        let range =
+            format!("{:+.4} ({:+.4} to {:+.4})", interval.estimate, interval.low, interval.high);
+        let _ = writeln!(
+            out,
+            "  {:<21}  {:>a$.4}  {:>b$.4}  {range:<30} {p_value:.3}",
+            figure.name.replace('_', " "),
+            figure.first,
+            figure.second,
+            a = wide[0],
+            b = wide[1]
+        );
+    }
+    if let Some(test) = &found.mcnemar {
+        let _ = writeln!(
+            out,
+            "  right alone: `{}` on {} rows, `{}` on {}",
+            names[0], test.only_first, names[1], test.only_second
+        );
+    }
+    let _ = writeln!(out, "\n{}", found.conclusion(names));
     out
 }
 
@@ -113,13 +288,13 @@ fn classes(m: &Classification) -> String {
 
 /// What one prediction is made of.
 pub(crate) fn explained(place: &str, found: &Explained, top: usize) -> String {
-    let signed = |x: f64| format!("{}{}", if x > 0.0 { "+" } else { "" }, figure(x));
+    let signed = |x: f64| format!("{}{}", if x > 0.0 { "+" } else { "" }, figures::figure(x));
     let mut out = format!(
         "\n{place}: {}, {} {}, {} for a row of which nothing is known\n",
         found.of,
         found.unit,
-        figure(found.output),
-        figure(found.baseline)
+        figures::figure(found.output),
+        figures::figure(found.baseline)
     );
     let shown: Vec<(String, f64)> = found
         .contributions
@@ -204,6 +379,7 @@ pub(crate) fn bundle(bundle: &Bundle) -> String {
         }
     }
     for part in ["valid", "test"] {
+        // A report of an older version lacks figures; one that cannot be read is left out.
         let stored: Option<Report> = serde_json::from_value(bundle.report[part].clone()).ok();
         if let Some(stored) = stored {
             out += &report(if part == "test" { "test" } else { "validation" }, &stored);

@@ -171,7 +171,38 @@ impl Contract {
     /// # Errors
     /// When a column is missing or a value is not of its column's kind.
     pub fn read(&self, source: Box<dyn Source>, need: Need) -> Result<Frame> {
+        self.read_with(source, need, &[])
+    }
+
+    /// Like [`Contract::read`], with other columns of the source, as they are there.
+    ///
+    /// # Errors
+    /// As [`Contract::read`].
+    pub fn read_with(
+        &self,
+        source: Box<dyn Source>,
+        need: Need,
+        others: &[String],
+    ) -> Result<Frame> {
         let mut schema = self.schema(need);
+        let missing = |name: &&String| schema.column_with_name(name).is_none();
+        let others: Vec<&String> = others.iter().filter(missing).collect();
+        if !others.is_empty() {
+            let found = source.schema()?;
+            let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+            for name in others {
+                let (_, field) =
+                    found.column_with_name(name).ok_or_else(|| Error::MissingColumn {
+                        column: name.clone(),
+                        place: format!("`{}`", source.name()),
+                        valid: found.fields().iter().map(|f| f.name().clone()).collect(),
+                    })?;
+                if fields.iter().all(|known| known.name() != name) {
+                    fields.push(Arc::new(field.clone()));
+                }
+            }
+            schema = Arc::new(Schema::new(fields));
+        }
         if self.features().any(|c| c.kind == ColumnKind::Image) {
             // Only the source knows how it writes its pixels.
             let found = source.schema()?;

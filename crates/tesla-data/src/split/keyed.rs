@@ -16,6 +16,51 @@ use crate::contract::number;
 use crate::frame::{as_strings, downcast};
 use crate::{Error, Result};
 
+/// The rows of each group, sorted by the groups' names: the order of the rows makes no difference.
+pub(super) fn groups(key: Key<'_>) -> Result<Vec<Vec<u32>>> {
+    let names = texts(key, "group")?;
+    let mut members: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for (row, name) in names.iter().flatten().enumerate() {
+        members.entry(name).or_default().push(row as u32);
+    }
+    Ok(members.into_values().collect())
+}
+
+/// The rows in their order of time, as `count` blocks of about as many; rows of one time stay
+/// together.
+pub(super) fn blocks(key: Key<'_>, count: usize) -> Result<Vec<Vec<Vec<u32>>>> {
+    let times = times(key)?;
+    present(times.iter().map(Option::is_some), key, "time")?;
+    let mut order: Vec<(i64, u32)> = times.into_iter().flatten().zip(0..).collect();
+    order.sort_unstable();
+    let units: Vec<Vec<u32>> = order
+        .chunk_by(|a, b| a.0 == b.0)
+        .map(|unit| unit.iter().map(|(_, row)| *row).collect())
+        .collect();
+    if units.len() < count {
+        return Err(Error::Config(format!(
+            "column `{}` has {} different times, too few for {} folds: ask for fewer",
+            key.name,
+            units.len(),
+            count - 1
+        )));
+    }
+    let rows = order.len();
+    let mut blocks: Vec<Vec<Vec<u32>>> = vec![Vec::new(); count];
+    let (mut at, mut had, left) = (0, 0, units.len());
+    for (done, unit) in units.into_iter().enumerate() {
+        let full = had * count >= rows * (at + 1);
+        // Every block that is to come needs a unit.
+        let must = left - done <= count - 1 - at;
+        if at + 1 < count && !blocks[at].is_empty() && (full || must) {
+            at += 1;
+        }
+        had += unit.len();
+        blocks[at].push(unit);
+    }
+    Ok(blocks)
+}
+
 /// Whole groups, in an order that the seed gives, each to the part that lacks most rows: no part
 /// exceeds its share by as much as the largest group, unless it would have none.
 pub(super) fn group(
@@ -24,13 +69,7 @@ pub(super) fn group(
     rng: &mut ChaCha8Rng,
     parts: &mut Split,
 ) -> Result<()> {
-    let names = texts(key, "group")?;
-    // Sorted by name: the order of the rows makes no difference.
-    let mut members: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-    for (row, name) in names.iter().flatten().enumerate() {
-        members.entry(name).or_default().push(row as u32);
-    }
-    let mut groups: Vec<Vec<u32>> = members.into_values().collect();
+    let mut groups = groups(key)?;
     groups.shuffle(rng);
 
     let n = parts.rows as f64;

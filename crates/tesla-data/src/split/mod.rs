@@ -4,6 +4,7 @@
 //! batches. It can be written down and repeated: [`Split::save`] and `by = "file"`.
 
 mod file;
+mod folds;
 mod keyed;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use crate::arrow::array::ArrayRef;
 use crate::config::{SplitBy, SplitConfig};
 use crate::{Error, Result};
 
+pub use folds::folds;
 pub(crate) use keyed::times;
 
 /// Row numbers (zero-based, ascending) of the three parts. No row is in two of them.

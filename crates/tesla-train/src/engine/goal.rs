@@ -4,6 +4,8 @@ use tesla_data::augment::Mix;
 use tesla_data::prepare::FittedTarget;
 use tesla_data::{Samples, Target};
 
+use crate::evaluate::Metrics;
+use crate::metrics::{classification_of, regression_of};
 use crate::{ClassWeights, Error, Result, TrainConfig};
 
 /// What the network is pulled towards.
@@ -136,13 +138,15 @@ impl Goal {
     }
 
     /// Mean loss and metric over all rows, without gradients, smoothing or weights; summed on the
-    /// host in 64-bit floats.
+    /// host in 64-bit floats. The metric is the figure that `stop` names, or that of the goal.
     pub(super) fn evaluate(
         &self,
         network: &Network,
         samples: &Samples,
         device: &Device,
+        stop: Option<&'static str>,
     ) -> Result<(f64, f64)> {
+        let mut said = Vec::new();
         let order: Vec<usize> = (0..samples.len).collect();
         let (mut loss, mut hits) = (0.0, 0usize);
         for rows in order.chunks(VALID_ROWS) {
@@ -151,6 +155,9 @@ impl Goal {
             let output = output.and_then(|data| Ok(data.try_into_vec::<f32>()?)).map_err(|e| {
                 tesla_core::Error::Device(format!("the device did not deliver the scores: {e}"))
             })?;
+            if stop.is_some() {
+                said.extend(output.iter().map(|v| f64::from(*v)));
+            }
             match (self, &samples.target) {
                 (Goal::Classes { count, .. }, Target::Classes(all)) => {
                     for (row, scores) in std::iter::zip(rows, output.chunks_exact(*count)) {
@@ -170,12 +177,53 @@ impl Goal {
             }
         }
         let rows = samples.len as f64;
+        if let Some(name) = stop {
+            return Ok((loss / rows, self.figure(name, said, &samples.target)?));
+        }
         let metric = match self {
             Goal::Classes { .. } => hits as f64 / rows,
             Goal::Value { unit, .. } => (loss / rows).sqrt() * unit,
         };
         Ok((loss / rows, metric))
     }
+}
+
+impl Goal {
+    /// A figure of a report, from what the network said of all rows.
+    fn figure(&self, name: &str, mut said: Vec<f64>, target: &Target) -> Result<f64> {
+        let (metrics, undefined) = match (self, target) {
+            (Goal::Classes { count, .. }, Target::Classes(truth)) => {
+                said.chunks_exact_mut(*count).for_each(softmax);
+                let labels: Vec<String> = (0..*count).map(|class| class.to_string()).collect();
+                let (figures, undefined) = classification_of(&labels, truth, &said)?;
+                (Metrics::Classification(figures), undefined)
+            }
+            (Goal::Value { target, .. }, Target::Values(truth)) => {
+                let said: Vec<f64> = said.into_iter().map(|y| target.decode(y)).collect();
+                let (figures, undefined) = regression_of(truth, &said, None, false)?;
+                (Metrics::Regression(figures), undefined)
+            }
+            // The pipeline that fitted the target made it, too.
+            _ => return Ok(0.0),
+        };
+        let found = metrics.figures().into_iter().find(|(own, _)| *own == name);
+        found.and_then(|(_, value)| value).ok_or_else(|| {
+            let reason = undefined
+                .get(name)
+                .map_or("the rows do not define it", String::as_str);
+            Error::Config(format!(
+                "`train.early_stop.metric` cannot be taken from the validation rows: {reason}"
+            ))
+        })
+    }
+}
+
+/// Scores to probabilities.
+fn softmax(scores: &mut [f64]) {
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    scores.iter_mut().for_each(|s| *s = (*s - max).exp());
+    let sum: f64 = scores.iter().sum();
+    scores.iter_mut().for_each(|s| *s /= sum);
 }
 
 /// Rows per pass when only looking at the loss.

@@ -20,6 +20,7 @@ use tesla_data::augment::Augment;
 use tesla_data::prepare::FittedTarget;
 use tesla_data::{Inputs, Samples};
 
+use crate::evaluate::Metrics;
 use crate::train::Fitted;
 use crate::{Error, Event, Observer, Result, TrainConfig};
 use checkpoint::{Progress, Tensors, part};
@@ -33,6 +34,8 @@ pub use schedule::Schedule;
 /// What a network is trained on and how.
 pub(crate) struct Job<'a> {
     pub(crate) config: &'a TrainConfig,
+    /// The figure that decides on the best epoch, by its name in reports; `None` for the loss.
+    pub(crate) stop: Option<&'static str>,
     pub(crate) train: &'a Samples,
     pub(crate) valid: Option<&'a Samples>,
     pub(crate) target: &'a FittedTarget,
@@ -292,10 +295,10 @@ impl<'a> Run<'a> {
         let loss = self.progress.loss_sum / self.progress.loss_rows as f64;
         let judged = self.judged();
         let found = valid
-            .map(|valid| self.goal.evaluate(&judged, valid, &self.plain))
+            .map(|valid| self.goal.evaluate(&judged, valid, &self.plain, self.job.stop))
             .transpose()?;
         let (valid_loss, valid_metric) = found.unzip();
-        let metric = self.goal.metric();
+        let metric = self.job.stop.unwrap_or(self.goal.metric());
         self.progress.history.push(json!({
             "epoch": epoch, "loss": loss, "valid_loss": valid_loss, metric: valid_metric,
         }));
@@ -318,12 +321,10 @@ impl<'a> Run<'a> {
         if patience == 0 {
             return Ok(false);
         }
-        let score = match config.early_stop.metric {
-            crate::StopMetric::Loss => valid_loss,
-            crate::StopMetric::Accuracy => match valid_metric {
-                Some(accuracy) if metric == "accuracy" => -accuracy,
-                _ => valid_loss,
-            },
+        let score = match (self.job.stop, valid_metric) {
+            (Some(name), Some(value)) if Metrics::more_is_better(name) => -value,
+            (Some(_), Some(value)) => value,
+            _ => valid_loss,
         };
         if self.progress.best.is_none_or(|(_, best)| score < best) {
             self.progress.best = Some((epoch, score));

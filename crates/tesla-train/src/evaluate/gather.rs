@@ -46,6 +46,7 @@ pub(super) enum Rows {
     },
 }
 
+#[derive(Clone)]
 pub(super) struct ClassRow {
     truth: u32,
     predicted: u32,
@@ -61,6 +62,41 @@ pub(super) struct ValueRow {
     pub(super) truth: f64,
     pub(super) predicted: f64,
     weight: f64,
+}
+
+impl ClassRow {
+    pub(super) fn new(truth: u32, predicted: u32, weight: f64, row: &[f64]) -> Self {
+        Self {
+            truth,
+            predicted,
+            weight,
+            loss: loss(row[truth as usize]),
+            brier: brier(row, truth as usize),
+            scores: match row {
+                [_, second] => vec![*second],
+                row if row.len() <= MOST_RANKED => row.to_vec(),
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    pub(super) fn is_right(&self) -> bool {
+        self.truth == self.predicted
+    }
+}
+
+impl ValueRow {
+    pub(super) fn new(truth: f64, predicted: f64, weight: f64) -> Self {
+        Self {
+            truth,
+            predicted,
+            weight,
+        }
+    }
+}
+
+fn loss(p: f64) -> f64 {
+    -p.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()
 }
 
 /// A mistake, by the place of its row in the selection.
@@ -134,10 +170,9 @@ impl Gather {
                 for (at, row) in probabilities.chunks_exact(classes.max(1)).enumerate() {
                     let (truth, predicted) = (truth[at], predicted[at]);
                     let own = row[truth as usize];
-                    let loss = -own.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln();
                     if truth != predicted && self.most_worst > 0 {
                         self.worst.push(Worst {
-                            severity: loss,
+                            severity: loss(own),
                             place: judged.rows[at],
                             truth: f64::from(truth),
                             predicted: f64::from(predicted),
@@ -145,18 +180,8 @@ impl Gather {
                             truth_probability: Some(own),
                         });
                     }
-                    sample.add(judged.rows[at], || ClassRow {
-                        truth,
-                        predicted,
-                        weight: weight(at),
-                        loss,
-                        brier: brier(row, truth as usize),
-                        scores: match row {
-                            [_, second] => vec![*second],
-                            row if classes <= MOST_RANKED => row.to_vec(),
-                            _ => Vec::new(),
-                        },
-                    });
+                    sample
+                        .add(judged.rows[at], || ClassRow::new(truth, predicted, weight(at), row));
                 }
             }
             (
@@ -173,11 +198,7 @@ impl Gather {
                 predicted.extend(p);
                 kept.extend(weights.unwrap_or_default());
                 for (at, (y, p)) in std::iter::zip(y, p).enumerate() {
-                    let row = ValueRow {
-                        truth: *y,
-                        predicted: *p,
-                        weight: weight(at),
-                    };
+                    let row = ValueRow::new(*y, *p, weight(at));
                     sample.add(judged.rows[at], || row);
                     if y != p && self.most_worst > 0 {
                         self.worst.push(Worst {
@@ -289,7 +310,7 @@ fn brier(row: &[f64], truth: usize) -> f64 {
 
 /// Intervals of a sample as they would be of all rows: the error of a mean falls with the root of
 /// their number.
-fn widths(
+pub(super) fn widths(
     names: &[&str],
     found: Vec<Option<Interval>>,
     sampled: usize,
@@ -333,7 +354,7 @@ impl Intervals {
     }
 }
 
-const OF_CLASSES: [&str; 11] = [
+pub(super) const OF_CLASSES: [&str; 11] = [
     "accuracy",
     "balanced_accuracy",
     "precision",
@@ -360,8 +381,18 @@ fn class_intervals(
     if sample.len() < 2 {
         return Ok(Intervals::default());
     }
+    let figures = class_figures(sample, classes);
+    let found = bootstrap_counts(sample.len(), resampling, figures)?;
+    Ok(widths(&OF_CLASSES, found, sample.len(), rows, resampling))
+}
+
+/// The figures of [`OF_CLASSES`] of rows that count as often as is said.
+pub(super) fn class_figures(
+    sample: &[ClassRow],
+    classes: usize,
+) -> impl Fn(&[u32]) -> Vec<metrics::Result<f64>> + Sync + '_ {
     // The rows by falling score of each class that is ranked.
-    let columns = sample[0].scores.len();
+    let columns = sample.first().map_or(0, |row| row.scores.len());
     let ranked: Vec<Vec<u32>> = (0..columns)
         .map(|column| {
             let mut order: Vec<u32> = (0..sample.len() as u32).collect();
@@ -370,7 +401,7 @@ fn class_intervals(
             order
         })
         .collect();
-    let figures = |counts: &[u32]| -> Vec<metrics::Result<f64>> {
+    move |counts: &[u32]| -> Vec<metrics::Result<f64>> {
         let weight = |at: usize| f64::from(counts[at]) * sample[at].weight;
         let mut found = of_matrix(sample, classes, &weight);
         let whole: f64 = (0..sample.len()).map(weight).sum();
@@ -403,9 +434,7 @@ fn class_intervals(
             false => found.extend(sums),
         }
         found
-    };
-    let found = bootstrap_counts(sample.len(), resampling, figures)?;
-    Ok(widths(&OF_CLASSES, found, sample.len(), rows, resampling))
+    }
 }
 
 /// What follows from the confusion matrix.
@@ -492,18 +521,27 @@ fn areas(
     [whole(pairs, above * below), whole(precision, above)]
 }
 
-const OF_VALUES: [&str; 4] = ["mae", "rmse", "r2", "median_absolute_error"];
+pub(super) const OF_VALUES: [&str; 4] = ["mae", "rmse", "r2", "median_absolute_error"];
 
 fn value_intervals(sample: &[ValueRow], rows: usize, resampling: &Resampling) -> Result<Intervals> {
     if sample.len() < 2 {
         return Ok(Intervals::default());
     }
-    let middle = sample.iter().map(|row| row.truth).sum::<f64>() / sample.len() as f64;
+    let figures = value_figures(sample);
+    let found = bootstrap_counts(sample.len(), resampling, figures)?;
+    Ok(widths(&OF_VALUES, found, sample.len(), rows, resampling))
+}
+
+/// The figures of [`OF_VALUES`] of rows that count as often as is said.
+pub(super) fn value_figures(
+    sample: &[ValueRow],
+) -> impl Fn(&[u32]) -> Vec<metrics::Result<f64>> + Sync + '_ {
+    let middle = sample.iter().map(|row| row.truth).sum::<f64>() / sample.len().max(1) as f64;
     let mut order: Vec<(f64, usize)> = (sample.iter().enumerate())
         .map(|(at, row)| ((row.predicted - row.truth).abs(), at))
         .collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let figures = |counts: &[u32]| -> Vec<metrics::Result<f64>> {
+    move |counts: &[u32]| -> Vec<metrics::Result<f64>> {
         let [mut whole, mut errors, mut squares, mut truth, mut truths] = [0.0; 5];
         for (row, count) in std::iter::zip(sample, counts) {
             let (w, y) = (f64::from(*count) * row.weight, row.truth - middle);
@@ -532,9 +570,7 @@ fn value_intervals(sample: &[ValueRow], rows: usize, resampling: &Resampling) ->
             },
             median.map_or_else(|| none("the median"), |(error, _)| Ok(*error)),
         ]
-    };
-    let found = bootstrap_counts(sample.len(), resampling, figures)?;
-    Ok(widths(&OF_VALUES, found, sample.len(), rows, resampling))
+    }
 }
 
 /// Always the commonest class, with the shares of the classes as probabilities.

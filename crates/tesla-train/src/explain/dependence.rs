@@ -70,6 +70,7 @@ pub fn dependence(
             Predictions::Classes {
                 probabilities,
                 labels,
+                ..
             } => (probabilities, labels.to_vec()),
             Predictions::Values(values) => (values, vec![bundle.pipeline.target.name().into()]),
         };

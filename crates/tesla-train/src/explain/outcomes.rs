@@ -19,6 +19,7 @@ pub(super) fn loss(predictor: &Predictor, sample: &Sample) -> Result<(&'static s
         Predictions::Classes {
             probabilities,
             labels,
+            ..
         } => (probabilities, labels.len()),
         Predictions::Values(values) => (values, 1),
     };

@@ -381,12 +381,22 @@ pub fn classification(
     truth: &[u32],
     probabilities: &[f64],
 ) -> Result<Classification> {
+    Ok(classification_of(labels, truth, probabilities)?.0)
+}
+
+/// Figures for classes, and why some are `None`.
+pub(crate) fn classification_of(
+    labels: &[String],
+    truth: &[u32],
+    probabilities: &[f64],
+) -> Result<(Classification, Undefined)> {
     let mut all = ClassGather::new(labels.len());
     let best =
         |row: &[f64]| (1..row.len()).fold(0, |b, i| if row[i] > row[b] { i } else { b }) as u32;
     let predicted: Vec<u32> = probabilities.chunks_exact(labels.len().max(1)).map(best).collect();
     all.update(truth, &predicted, probabilities, None)?;
-    Ok(all.finish(labels, 0)?.figures)
+    let found = all.finish(labels, 0)?;
+    Ok((found.figures, found.undefined))
 }
 
 /// Figures for numbers.

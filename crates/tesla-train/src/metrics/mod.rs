@@ -27,7 +27,7 @@ pub use counts::{Average, ClassCounts, ClassScore, Confusion, KappaWeights, Zero
 pub use figures::{
     Averages, ClassFigures, Classification, Regression, Undefined, classification, regression,
 };
-pub(crate) use figures::{ClassGather, ClassesFound, regression_of};
+pub(crate) use figures::{ClassGather, ClassesFound, classification_of, regression_of};
 pub use multiclass::{ClassScores, MultiClass, roc_auc_multiclass};
 pub use probability::{
     Bin, Bins, Probabilities, ProbabilityFigures, brier, calibration_curve, calibration_error,

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::calibration::{Isotonic, Platt, Temperature};
+use super::calibration::{fit_isotonic, fit_platt, fit_temperature};
 use super::ranking::{Candidates, RankingSums, ndcg_at};
 use super::resample::{Resampling, bootstrap, mcnemar, paired_bootstrap, permutation_test};
 use super::threshold::{Costs, best_f_beta, minimum_cost, recall_at_precision};
@@ -320,15 +320,15 @@ fn calibration_equals_scikit_learn() {
     let r = reference();
     each(&serde_json::json!({ "fit": r["calibration"] }), |name, case, expected, weights| {
         let (truth, scores) = (numbers(&case["truth"]), floats(&case["scores"]));
-        let platt = Platt::fit(&truth, &scores, weights).unwrap();
+        let platt = fit_platt(&truth, &scores, weights).unwrap();
         all_equal(name, "platt", &[platt.slope, platt.intercept], &expected["platt"]);
         let rough = floats(&expected["platt_scikit_learn"]);
         assert!((platt.slope - rough[0]).abs() < 1e-4 && (platt.intercept - rough[1]).abs() < 1e-4);
         let logits: Vec<f64> = scores.iter().flat_map(|s| [-s, *s]).collect();
-        let found = Temperature::fit(2, &truth, &logits, weights).unwrap().temperature;
+        let found = fit_temperature(2, &truth, &logits, weights).unwrap().temperature;
         // Where a minimum is searched by its values, half of the digits are lost.
         assert!((found / expected["temperature"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{found}");
-        let isotonic = Isotonic::fit(&truth, &scores, weights).unwrap();
+        let isotonic = fit_isotonic(&truth, &scores, weights).unwrap();
         all_equal(name, "isotonic", &isotonic.scores, &expected["isotonic_scores"]);
         all_equal(name, "isotonic", &isotonic.values, &expected["isotonic_values"]);
         let at: Vec<f64> = floats(&case["at"]).iter().map(|s| isotonic.apply(*s)).collect();
@@ -345,24 +345,24 @@ fn calibration_equals_scikit_learn() {
 #[test]
 fn calibration_of_awkward_rows() {
     // Told apart perfectly, all alike, one class only.
-    let sure = Temperature::fit(2, &[0, 1], &[1.0, -1.0, -1.0, 1.0], None).unwrap();
+    let sure = fit_temperature(2, &[0, 1], &[1.0, -1.0, -1.0, 1.0], None).unwrap();
     assert!(sure.temperature < 0.01);
-    let alike = Temperature::fit(2, &[0, 1], &[3.0; 4], None).unwrap();
+    let alike = fit_temperature(2, &[0, 1], &[3.0; 4], None).unwrap();
     assert_eq!(alike.temperature, 1.0);
     assert!(sure.apply(&[0.0, 1.0]).iter().all(|p| p.is_finite()));
     for (truth, scores) in
         [([0, 1, 1], [2.0; 3]), ([1, 1, 1], [1.0, 2.0, 3.0]), ([0, 0, 1], [1e9, -1e9, 0.0])]
     {
-        let platt = Platt::fit(&truth, &scores, None).unwrap();
+        let platt = fit_platt(&truth, &scores, None).unwrap();
         assert!((0.0..=1.0).contains(&platt.apply(scores[0])), "{platt:?}");
-        let isotonic = Isotonic::fit(&truth, &scores, None).unwrap();
+        let isotonic = fit_isotonic(&truth, &scores, None).unwrap();
         assert!((0.0..=1.0).contains(&isotonic.apply(scores[0])), "{isotonic:?}");
     }
     let none = Some(&[0.0, 0.0][..]);
-    assert!(matches!(Platt::fit(&[0, 1], &[0.0, 1.0], none), Err(MetricError::Undefined(_))));
-    assert!(matches!(Isotonic::fit(&[0, 1], &[0.0, 1.0], none), Err(MetricError::Undefined(_))));
+    assert!(matches!(fit_platt(&[0, 1], &[0.0, 1.0], none), Err(MetricError::Undefined(_))));
+    assert!(matches!(fit_isotonic(&[0, 1], &[0.0, 1.0], none), Err(MetricError::Undefined(_))));
     let logits = [0.0, 1.0, 1.0, 0.0];
-    assert!(matches!(Temperature::fit(2, &[0, 1], &logits, none), Err(MetricError::Undefined(_))));
+    assert!(matches!(fit_temperature(2, &[0, 1], &logits, none), Err(MetricError::Undefined(_))));
 }
 
 fn message<T: std::fmt::Debug>(result: Result<T>) -> String {

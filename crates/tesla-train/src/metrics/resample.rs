@@ -143,6 +143,20 @@ pub fn bootstrap_counts(
     options: &Resampling,
     figures: impl Fn(&[u32]) -> Vec<Result<f64>> + Sync,
 ) -> Result<Vec<Option<Interval>>> {
+    let found = difference_counts(rows, options, figures)?;
+    Ok(found.into_iter().map(|found| Some(found?.interval)).collect())
+}
+
+/// [`paired_bootstrap`] of several figures, which all see the same resamples. `differences` is given
+/// how often each row was drawn.
+///
+/// # Errors
+/// As [`bootstrap_counts`].
+pub fn difference_counts(
+    rows: usize,
+    options: &Resampling,
+    figures: impl Fn(&[u32]) -> Vec<Result<f64>> + Sync,
+) -> Result<Vec<Option<Difference>>> {
     check(rows, options)?;
     let estimates = figures(&vec![1; rows]);
     let drawn: Vec<Vec<Result<f64>>> = (0..options.resamples)
@@ -159,7 +173,7 @@ pub fn bootstrap_counts(
     for (at, estimate) in estimates.into_iter().enumerate() {
         let values: Vec<f64> = drawn.iter().filter_map(|found| found[at].clone().ok()).collect();
         intervals.push(match estimate {
-            Ok(estimate) if values.len() > 1 => Some(interval(estimate, values, options)),
+            Ok(estimate) if values.len() > 1 => Some(difference(estimate, values, options)),
             Ok(_) | Err(MetricError::Undefined(_)) => None,
             Err(error) => return Err(error),
         });
@@ -178,17 +192,20 @@ pub fn paired_bootstrap(
     second: impl Fn(&[usize]) -> Result<f64> + Sync,
 ) -> Result<Difference> {
     check(rows, options)?;
-    let difference = |rows: &[usize]| Ok(first(rows)? - second(rows)?);
-    let estimate = difference(&(0..rows).collect::<Vec<_>>())?;
-    let values = resampled(rows, options, &difference)?;
+    let both = |rows: &[usize]| Ok(first(rows)? - second(rows)?);
+    let estimate = both(&(0..rows).collect::<Vec<_>>())?;
+    Ok(difference(estimate, resampled(rows, options, &both)?, options))
+}
+
+fn difference(estimate: f64, values: Vec<f64>, options: &Resampling) -> Difference {
     let side = |beyond: fn(f64) -> bool| {
         (1 + values.iter().filter(|v| beyond(**v)).count()) as f64 / (1 + values.len()) as f64
     };
     let p_value = (2.0 * side(|v| v <= 0.0).min(side(|v| v >= 0.0))).min(1.0);
-    Ok(Difference {
+    Difference {
         interval: interval(estimate, values, options),
         p_value,
-    })
+    }
 }
 
 /// McNemar's exact test of two classifiers on the same rows: given that one was right and the other

@@ -1,6 +1,7 @@
 //! Decision thresholds: a row is predicted as class 1 where its score is at or above one. Choose on
 //! validation rows and report on others, or the figure flatters.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::scores::{Above, RankedScores};
@@ -15,8 +16,9 @@ pub struct Threshold {
     pub value: f64,
 }
 
-/// What each outcome costs; a gain is negative.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// What each outcome costs; a gain is negative. Class 1 is the second of two.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct Costs {
     /// Class 0, predicted as 0.
     pub true_negative: f64,
@@ -26,6 +28,18 @@ pub struct Costs {
     pub false_negative: f64,
     /// Class 1, predicted as 1.
     pub true_positive: f64,
+}
+
+impl Default for Costs {
+    /// Every mistake costs 1.
+    fn default() -> Self {
+        Self {
+            true_negative: 0.0,
+            false_positive: 1.0,
+            false_negative: 1.0,
+            true_positive: 0.0,
+        }
+    }
 }
 
 /// The best of `value` over the distinct scores, from the highest down; the first of equals.

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Parser;
-use tesla::{Bundle, Config, DeviceChoice};
+use tesla::evaluate::Options;
+use tesla::{Bundle, Config, DeviceChoice, Frame};
 use tesla_data::contract::Need;
 
 use super::{open_device, open_rows, write_whole};
@@ -16,10 +17,16 @@ pub(crate) struct Args {
     model: PathBuf,
     /// Rows that carry the target.
     data: String,
+    /// A column whose values divide the rows into slices with figures of their own; may be repeated.
+    #[arg(long, value_name = "COLUMN")]
+    by: Vec<String>,
+    /// The column that says what a row weighs in the figures. Default: that of the training run.
+    #[arg(long, value_name = "COLUMN")]
+    weight: Option<String>,
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
-    /// Print one JSON object with `rows`, `metrics` and `baseline`.
+    /// Print one JSON object: `rows`, `metrics`, `intervals`, `baselines`, `curves`, `slices`, `worst`.
     #[arg(long)]
     json: bool,
     /// Also write the report as one HTML page; it needs no network.
@@ -29,38 +36,30 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let (source, policy) = open_rows(&args.data, &bundle)?;
-    if source.fingerprint()? == bundle.provenance.data_sha256 {
+    let weight = args.weight.or_else(|| run_of(&bundle)?.evaluate.weight);
+    let others: Vec<String> = args.by.iter().chain(&weight).cloned().collect();
+    let frame = read(&args.data, &bundle, &others)?;
+    if frame.fingerprint()? == bundle.provenance.data_sha256 {
         eprintln!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"
         );
     }
-    let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    let sequence = config.and_then(|config| config.data.sequence);
-    let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
-        // The target is made of the rows; each group ends with its last.
-        Some(sequence) => {
-            let frame = bundle.contract.read(source, Need::Features)?;
-            frame.with_remaining_life(&sequence, None)?
-        }
-        None => bundle.contract.read(source, Need::Target)?,
-    };
-    let frame = frame.settle(&bundle.contract, &policy)?;
-    for bad in frame.bad() {
-        eprintln!("left out: {}", bad.clone().into_error());
-    }
     let device = open_device(args.device)?;
     let predictor = bundle.predictor(&device)?;
-    let report = tesla_train::evaluate(&predictor, &frame.all())?;
+    let options = Options {
+        by: args.by,
+        weight,
+        ..Default::default()
+    };
+    let report = tesla_train::evaluate_with(&predictor, &frame.all(), &options)?;
     if let Some(path) = &args.html {
-        let (model, data) = (args.model.display(), &args.data);
-        let command = format!("tesla evaluate {model} {data} --html {}", path.display());
+        let command = format!("tesla evaluate {} {}", args.model.display(), args.data);
+        let by = options.by.iter().map(|column| format!(" --by {column}"));
         let seed = predictor.bundle().provenance.seed;
-        let rows = frame.all();
-        let (explanations, mistakes) = look(&predictor, &device, &rows, &report, seed)?;
+        let (explanations, mistakes) = look(&predictor, &device, &frame.all(), &report, seed)?;
         let subject = Subject {
             name: frame.name().into(),
-            command,
+            command: format!("{command}{} --html {}", by.collect::<String>(), path.display()),
             repeat: None,
             bundle: predictor.bundle(),
             sha256: None,
@@ -75,7 +74,31 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match args.json {
         true => writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?,
-        false => write!(stdout, "{}", show::report(frame.name(), &report))?,
+        false => write!(stdout, "{}", show::full_report(frame.name(), &report))?,
     }
     Ok(())
+}
+
+fn run_of(bundle: &Bundle) -> Option<Config> {
+    serde_json::from_value(bundle.provenance.config.clone()).ok()
+}
+
+/// Rows with their truth, and with `others` of their columns; those that break the contract are left
+/// out, and said.
+pub(super) fn read(data: &str, bundle: &Bundle, others: &[String]) -> Result<Frame> {
+    let (source, policy) = open_rows(data, bundle)?;
+    let sequence = run_of(bundle).and_then(|config| config.data.sequence);
+    let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
+        // The target is made of the rows; each group ends with its last.
+        Some(sequence) => {
+            let frame = bundle.contract.read_with(source, Need::Features, others)?;
+            frame.with_remaining_life(&sequence, None)?
+        }
+        None => bundle.contract.read_with(source, Need::Target, others)?,
+    };
+    let frame = frame.settle(&bundle.contract, &policy)?;
+    for bad in frame.bad() {
+        eprintln!("left out: {}", bad.clone().into_error());
+    }
+    Ok(frame)
 }

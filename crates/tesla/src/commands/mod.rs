@@ -1,6 +1,7 @@
 //! One file per command; here is what they share.
 
 pub(crate) mod audit;
+pub(crate) mod compare;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod inspect;

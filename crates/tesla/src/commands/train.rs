@@ -47,6 +47,10 @@ pub(crate) struct Args {
     /// The most passes over the training rows.
     #[arg(long)]
     epochs: Option<usize>,
+    /// Also train and judge a model for each of this many parts of the rows (cross-validation); the
+    /// model that is kept is then trained on all rows but those that stop it early.
+    #[arg(long, value_name = "FOLDS", conflicts_with = "resume")]
+    cv: Option<usize>,
     /// Where the run is written. Default: `runs/` and the name of the data.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -94,6 +98,15 @@ pub(crate) fn run(args: Args) -> Result<()> {
     };
     let data = observer.progress.read(&Sources::open(&config.data, &base)?)?;
     let device = open_device(choice)?;
+    let folds = match args.cv {
+        None => None,
+        Some(folds) => {
+            let found = tesla_train::cross_validate(&config, &data, folds, &device, &mut observer)?;
+            // Folds have said how good such models are: no row need be kept from this one.
+            config.data.split.test = 0.0;
+            Some(found)
+        }
+    };
     let checkpoints = Checkpoints {
         folder: out.join(CHECKPOINTS),
         resume: args.resume.is_some(),
@@ -117,6 +130,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .with_context(|| format!("cannot create the folder `{}`", out.display()))?;
     let model = out.join("model.tesla");
     let report = serde_json::to_vec_pretty(&trained.bundle.report)?;
+    let cv = match &folds {
+        Some(folds) => serde_json::to_vec_pretty(folds)?,
+        None => Vec::new(),
+    };
     // Rule and seed repeat the split of a table of any size; its rows are listed while they are few.
     let split = match trained.split.rows <= LISTED {
         true => trained.split.to_json(),
@@ -128,11 +145,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
         ("tesla.toml", resolved.as_bytes()),
         ("metrics.jsonl", observer.lines.as_slice()),
         ("report.json", report.as_slice()),
+        ("cv.json", cv.as_slice()),
         ("split.json", split.as_bytes()),
         ("model.tesla", bytes.as_slice()),
     ] {
         // Nothing to say, and then not there.
-        if !matches!(file, "nulled.jsonl" | "split.json") || !content.is_empty() {
+        if !matches!(file, "nulled.jsonl" | "split.json" | "cv.json") || !content.is_empty() {
             write_whole(&out.join(file), |f| Ok(f.write_all(content)?))?;
         }
     }
@@ -156,11 +174,20 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let done = json!({
             "event": "finished", "model": model, "quarantined": trained.bad.len(), "sha256": hex_sha256(&bytes),
             "first_loss": trained.first_loss, "valid": trained.valid, "test": trained.test,
+            "cv": folds,
         });
         writeln!(stdout, "{done}")?;
         return Ok(());
     }
+    if let Some(folds) = &folds {
+        write!(stdout, "{}", show::folds(folds))?;
+        writeln!(
+            stdout,
+            "  the model below learned from all rows; these figures are those of models like it"
+        )?;
+    }
     match (&trained.test, &trained.valid) {
+        (None, _) if folds.is_some() => {}
         (Some(test), _) => write!(stdout, "{}", show::report("test", test))?,
         (None, Some(valid)) => write!(stdout, "{}", show::report("validation", valid))?,
         (None, None) => writeln!(stdout, "no rows were kept to measure the model on")?,

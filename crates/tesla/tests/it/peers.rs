@@ -90,6 +90,7 @@ fn logistic_equals_logistic_regression_on_every_test_row() {
         let Predictions::Classes {
             labels,
             probabilities,
+            ..
         } = &predictions
         else {
             panic!("classes are predicted");
