@@ -5,7 +5,7 @@ use tesla::{Bundle, Device, Predictor, Report};
 use tesla_data::arrow::array::RecordBatch;
 use tesla_data::contract::Need;
 use tesla_data::{ColumnKind, Inputs, Selection};
-use tesla_train::explain::{Explainer, Explained, Explanations, Sample, cell, explanations};
+use tesla_train::explain::{Explained, Explainer, Explanations, Sample, cell, explanations};
 
 /// What a report is about.
 pub(crate) struct Subject<'a> {

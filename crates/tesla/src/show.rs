@@ -329,7 +329,9 @@ pub(crate) fn table(table: &[Vec<String>]) -> String {
     let width = |at: usize| table.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let is_number = |at: usize| {
-        table[1..].iter().all(|row| row[at] == "·" || row[at].replace(',', "").parse::<f64>().is_ok())
+        table[1..]
+            .iter()
+            .all(|row| row[at] == "·" || row[at].replace(',', "").parse::<f64>().is_ok())
     };
     let mut out = String::new();
     for row in table {

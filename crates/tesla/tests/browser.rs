@@ -11,7 +11,12 @@ fn main() {
     let args = Arguments::from_args();
     let browser = ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()
-        .find(|name| Command::new(name).arg("--version").output().is_ok_and(|o| o.status.success()));
+        .find(|name| {
+            Command::new(name)
+                .arg("--version")
+                .output()
+                .is_ok_and(|o| o.status.success())
+        });
     if browser.is_none() {
         println!("no Chromium was found on this machine: the test of pages is skipped");
     }
@@ -29,7 +34,11 @@ fn main() {
 }
 
 fn repo(path: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path).display().to_string()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+        .display()
+        .to_string()
 }
 
 fn tesla(folder: &Path, args: &[&str]) -> Result<(), Failed> {
@@ -68,11 +77,7 @@ fn runs(folder: &Path) -> Result<(), Failed> {
 }
 
 /// Makes the page and opens it: nothing on the console, and the page asked for nothing but itself.
-fn opens(
-    browser: &str,
-    make: fn(&Path) -> Result<(), Failed>,
-    page: &str,
-) -> Result<(), Failed> {
+fn opens(browser: &str, make: fn(&Path) -> Result<(), Failed>, page: &str) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     make(folder.path())?;
     let log = folder.path().join("network.json");

@@ -164,10 +164,7 @@ impl<'a> Explainer<'a> {
     ) -> Result<Vec<Explained>> {
         let rows = self.bundle.contract.conform(rows, Need::Features, place)?;
         let samples = self.bundle.pipeline.samples(&rows, place)?;
-        wanted
-            .iter()
-            .map(|row| self.row(&rows, &samples, *row))
-            .collect()
+        wanted.iter().map(|row| self.row(&rows, &samples, *row)).collect()
     }
 
     fn row(&self, rows: &RecordBatch, samples: &Samples, row: usize) -> Result<Explained> {
@@ -217,18 +214,26 @@ impl<'a> Explainer<'a> {
         let mut amounts = vec![0.0; features.len()];
         let mut share = |at: usize, amount: f64| {
             let owners = &self.owners[at % self.owners.len()];
-            owners.iter().for_each(|c| amounts[*c] += amount / owners.len() as f64);
+            owners
+                .iter()
+                .for_each(|c| amounts[*c] += amount / owners.len() as f64);
         };
         let moved = |at: usize| f64::from(own[at]) - f64::from(base[at]);
         match (&self.linear, &self.recording) {
             (Some(layer), _) => {
                 let weights = goal.of_weights(layer);
-                weights.iter().enumerate().for_each(|(at, w)| share(at, w * moved(at)));
+                weights
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, w)| share(at, w * moved(at)));
             }
             (_, Some(recording)) => {
                 explained.method = Method::IntegratedGradients;
                 let gradients = self.gradients(recording, &own, &base, goal)?;
-                gradients.iter().enumerate().for_each(|(at, g)| share(at, g * moved(at)));
+                gradients
+                    .iter()
+                    .enumerate()
+                    .for_each(|(at, g)| share(at, g * moved(at)));
             }
             _ => {
                 explained.method = Method::Shapley;
@@ -239,7 +244,9 @@ impl<'a> Explainer<'a> {
         explained.contributions = std::iter::zip(features, amounts)
             .map(|(feature, amount)| Contribution {
                 name: feature.name().into(),
-                value: rows.column_by_name(feature.name()).map_or_else(String::new, |c| cell(c, row)),
+                value: rows
+                    .column_by_name(feature.name())
+                    .map_or_else(String::new, |c| cell(c, row)),
                 amount,
             })
             .collect();
@@ -317,7 +324,10 @@ impl<'a> Explainer<'a> {
         }
         let count = orders.len() * (columns + 1);
         let scores = self.scores(points, count)?;
-        let values: Vec<f64> = scores.chunks_exact(goal.weights.len()).map(|s| goal.value(s)).collect();
+        let values: Vec<f64> = scores
+            .chunks_exact(goal.weights.len())
+            .map(|s| goal.value(s))
+            .collect();
         let mut amounts = vec![0.0; columns];
         for (order, values) in std::iter::zip(&orders, values.chunks_exact(columns + 1)) {
             for (column, pair) in std::iter::zip(order, values.windows(2)) {
@@ -538,15 +548,19 @@ fn decided(bundle: &Bundle, scores: &[f64]) -> usize {
     }
     match bundle.decision.threshold {
         Some(threshold) => usize::from(shares[1] >= threshold),
-        None => (1..shares.len())
-            .fold(0, |best, at| if shares[at] > shares[best] { at } else { best }),
+        None => {
+            (1..shares.len()).fold(0, |best, at| if shares[at] > shares[best] { at } else { best })
+        }
     }
 }
 
 /// The prepared numbers of a row whose values are all missing.
 fn baseline(bundle: &Bundle) -> Result<Vec<f32>> {
     let schema = bundle.contract.schema(Need::Features);
-    let nothing = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1));
+    let nothing = schema
+        .fields()
+        .iter()
+        .map(|field| new_null_array(field.data_type(), 1));
     let nothing = RecordBatch::try_new(schema.clone(), nothing.collect());
     let row = bundle.pipeline.matrix(&nothing.map_err(tesla_data::Error::from)?)?;
     let row = row.into_iter().map(|v| v as f32).collect();

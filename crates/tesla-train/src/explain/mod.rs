@@ -76,11 +76,7 @@ impl Sample {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn around(
-        predictor: &Predictor,
-        rows: &Selection<'_>,
-        wanted: Vec<usize>,
-    ) -> Result<Self> {
+    pub fn around(predictor: &Predictor, rows: &Selection<'_>, wanted: Vec<usize>) -> Result<Self> {
         let Some(sequence) = &predictor.bundle().pipeline.sequence else {
             return Self::of(rows, wanted);
         };
@@ -89,7 +85,12 @@ impl Sample {
         };
         let keys = column(rows, group)?;
         let kept: BTreeSet<&str> = wanted.iter().map(|row| keys[*row].as_str()).collect();
-        Self::of(rows, (0..rows.len()).filter(|row| kept.contains(keys[*row].as_str())).collect())
+        Self::of(
+            rows,
+            (0..rows.len())
+                .filter(|row| kept.contains(keys[*row].as_str()))
+                .collect(),
+        )
     }
 
     /// The given rows (ascending) of a selection.
@@ -205,7 +206,8 @@ pub fn explanations(
         None => PREDICTIONS,
     };
     let each = most / (REPEATS * features.len().max(1));
-    let sample = Sample::draw(predictor, rows, each.clamp(*SHUFFLED.start(), *SHUFFLED.end()), seed)?;
+    let sample =
+        Sample::draw(predictor, rows, each.clamp(*SHUFFLED.start(), *SHUFFLED.end()), seed)?;
     found.importances = importance(predictor, &sample, REPEATS, seed)?;
     let sample = Sample::draw(predictor, rows, AVERAGED, seed)?;
     let ranked: Vec<String> = match &found.importances {
@@ -234,8 +236,10 @@ fn words(bundle: &Bundle, device: &Device, sample: &Sample) -> Result<Vec<Words>
     let mut found: Vec<Words> = classes
         .into_iter()
         .map(|(of, (rows, words))| {
-            let mut words: Vec<(String, f64)> =
-                words.into_iter().map(|(word, sum)| (word, sum / rows as f64)).collect();
+            let mut words: Vec<(String, f64)> = words
+                .into_iter()
+                .map(|(word, sum)| (word, sum / rows as f64))
+                .collect();
             match bundle.contract.task {
                 Task::Classification => words.sort_by(|a, b| b.1.total_cmp(&a.1)),
                 Task::Regression => words.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs())),

@@ -24,7 +24,8 @@ pub(super) fn loss(predictor: &Predictor, sample: &Sample) -> Result<(&'static s
         Predictions::Values(values) => (values, 1),
     };
     let rows = judged.iter().map(|row| *row as usize);
-    let predicted: Vec<f64> = rows.flat_map(|row| &found[row * width..][..width]).copied().collect();
+    let predicted: Vec<f64> =
+        rows.flat_map(|row| &found[row * width..][..width]).copied().collect();
     match &truth {
         Target::Classes(truth) => {
             Ok(("log loss", metrics::log_loss(width, truth, &predicted, None)?))

@@ -40,7 +40,10 @@ fn added<T>(
     };
     let mut of: Vec<Option<RollingStatistic>> = vec![None; sequence.lags.len()];
     if let Some(rolling) = &sequence.rolling {
-        rolling.rows.iter().for_each(|_| of.extend(rolling.of.iter().map(|of| Some(*of))));
+        rolling
+            .rows
+            .iter()
+            .for_each(|_| of.extend(rolling.of.iter().map(|of| Some(*of))));
     }
     let mut at = 0;
     let mut places = Vec::new();

@@ -37,7 +37,9 @@ fn model(table: &str, kind: &str, epochs: usize) -> Option<(Predictor, Dataset, 
 /// Numbers that look drawn: `rows` of them in -1..1.
 fn noise(rows: usize, stream: usize) -> Vec<f64> {
     let next = |i: usize| ((i * 7919 + stream * 104_729 + 13) % 1009) as f64;
-    (0..rows).map(|i| (next(i * i + 3 * i) / 504.5 - 1.0 + next(i) / 504.5 - 1.0) / 2.0).collect()
+    (0..rows)
+        .map(|i| (next(i * i + 3 * i) / 504.5 - 1.0 + next(i) / 504.5 - 1.0) / 2.0)
+        .collect()
 }
 
 /// `y = 3 a - 2 b`, with a category and a column that say nothing.
@@ -128,14 +130,20 @@ fn words_that_tell_are_found_by_weights_and_by_taking_them_out() {
     for i in 0..120 {
         let word = if i % 2 == 0 { "prize" } else { "lunch" };
         let class = if i % 2 == 0 { "spam" } else { "ham" };
-        table += &format!("{} {word} {} {},{class}\n", fill[i % 5], fill[(i / 2) % 5], fill[(i / 3) % 5]);
+        table += &format!(
+            "{} {word} {} {},{class}\n",
+            fill[i % 5],
+            fill[(i / 2) % 5],
+            fill[(i / 3) % 5]
+        );
     }
     for (kind, method) in [("logistic", Method::Exact), ("bag", Method::WordRemoval)] {
         let Some((predictor, data, device)) = model(&table, kind, 20) else {
             return;
         };
         let found = explain(predictor.bundle(), &device, &data.frame, &[0, 1]);
-        let first = |i: usize| found[i].contributions[0].name.trim_start_matches("word:").to_string();
+        let first =
+            |i: usize| found[i].contributions[0].name.trim_start_matches("word:").to_string();
         assert_eq!([first(0), first(1)], ["prize", "lunch"], "{found:?}");
         assert!(found[0].of == "spam" && found[0].method == method && found[0].unit == "log-odds");
         let all = explanations(&predictor, &device, &data.frame.all(), 3).unwrap();

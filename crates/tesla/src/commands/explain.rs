@@ -51,8 +51,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let first: Vec<usize> = (0..rows.len().min(args.rows)).collect();
     let predictor = bundle.predictor(&device)?;
     let sample = Sample::around(&predictor, &rows, first.clone())?;
-    let wanted: Vec<usize> =
-        first.iter().filter_map(|row| sample.rows.binary_search(row).ok()).collect();
+    let wanted: Vec<usize> = first
+        .iter()
+        .filter_map(|row| sample.rows.binary_search(row).ok())
+        .collect();
     let place = |row: usize| rows.place(sample.rows[row]);
     let explained =
         Explainer::new(predictor.bundle(), &device)?.explain(&sample.batch, &wanted, &place)?;

@@ -79,9 +79,15 @@ pub(crate) fn run(args: Args) -> Result<()> {
     for folder in unfinished {
         eprintln!("note: `{}` is not finished: tesla train --resume {0}", folder.display());
     }
-    let conditions: Vec<Condition> =
-        args.conditions.iter().map(|text| Condition::parse(text)).collect::<Result<_>>()?;
-    let wanted = conditions.iter().map(|c| c.column.as_str()).chain(args.sort.as_deref());
+    let conditions: Vec<Condition> = args
+        .conditions
+        .iter()
+        .map(|text| Condition::parse(text))
+        .collect::<Result<_>>()?;
+    let wanted = conditions
+        .iter()
+        .map(|c| c.column.as_str())
+        .chain(args.sort.as_deref());
     for column in wanted {
         check(column, &runs)?;
     }
@@ -201,7 +207,11 @@ fn flatten(path: &str, value: &Value, out: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 flatten(&path, value, out);
             }
         }
@@ -225,9 +235,12 @@ fn check(column: &str, runs: &[Run]) -> Result<()> {
         known.extend(run.figures.keys().chain(run.settings.keys()).map(String::as_str));
     }
     let known: Vec<&str> = known.into_iter().collect();
-    let near = nearest(column, &known).map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
-    let figures: BTreeSet<&str> =
-        runs.iter().flat_map(|run| run.figures.keys().map(String::as_str)).collect();
+    let near =
+        nearest(column, &known).map_or(String::new(), |near| format!(" (did you mean `{near}`?)"));
+    let figures: BTreeSet<&str> = runs
+        .iter()
+        .flat_map(|run| run.figures.keys().map(String::as_str))
+        .collect();
     let names = COLUMNS.into_iter().chain(figures).map(|name| format!("`{name}`"));
     bail!(
         "no run has a column `{column}`{near}: expected {}, or a setting such as `train.epochs`",
@@ -274,13 +287,18 @@ fn table(runs: &[Run], with_settings: bool) -> Vec<Vec<String>> {
     };
     let plain = ["run", "model", "part", "rows", "epochs", "seed"];
     let head = plain.into_iter().chain(figures.iter().copied());
-    let mut table: Vec<Vec<String>> =
-        vec![head.chain(settings.iter().map(|s| s.as_str())).map(String::from).collect()];
+    let mut table: Vec<Vec<String>> = vec![
+        head.chain(settings.iter().map(|s| s.as_str()))
+            .map(String::from)
+            .collect(),
+    ];
     for run in runs {
         let own = plain.into_iter().map(|name| run.get(name).unwrap_or_default());
-        let figures = figures
-            .iter()
-            .map(|name| run.figures.get(*name).map_or("·".into(), |v| crate::figures::figure(*v)));
+        let figures = figures.iter().map(|name| {
+            run.figures
+                .get(*name)
+                .map_or("·".into(), |v| crate::figures::figure(*v))
+        });
         let settings = settings
             .iter()
             .map(|name| run.settings.get(*name).cloned().unwrap_or_else(|| "·".into()));
@@ -363,7 +381,8 @@ mod tests {
     fn conditions_compare_numbers_as_numbers_and_texts_as_texts() {
         let run = run("a", 0.95, "9");
         let holds = |text: &str| Condition::parse(text).unwrap().holds(&run);
-        let yes = ["accuracy>0.9", "accuracy >= 0.95", "train.epochs<10", "model=mlp", "model==mlp"];
+        let yes =
+            ["accuracy>0.9", "accuracy >= 0.95", "train.epochs<10", "model=mlp", "model==mlp"];
         assert!(yes.into_iter().all(holds));
         let no = ["accuracy<0.9", "model!=mlp", "absent=1", "rows=11"];
         assert!(!no.into_iter().any(holds));

@@ -127,7 +127,11 @@ pub(crate) enum Mark {
 /// When the drawing library refuses.
 pub(crate) fn series(plot: &Plot<'_>, mark: Mark, series: &[Vec<(f64, f64)>]) -> Result<String> {
     let finite = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+        points
+            .iter()
+            .copied()
+            .filter(|(x, y)| x.is_finite() && y.is_finite())
+            .collect()
     };
     let series: Vec<Vec<(f64, f64)>> = series.iter().map(|points| finite(points)).collect();
     let mut points = series.iter().flatten();
@@ -160,7 +164,11 @@ pub(crate) fn series(plot: &Plot<'_>, mark: Mark, series: &[Vec<(f64, f64)>]) ->
                 chart.draw_series(LineSeries::new(placed(), color.stroke_width(2 * FINE)))?;
             }
             if mark != Mark::Line {
-                let size = if mark == Mark::Cloud { 2 * FINE } else { 3 * FINE };
+                let size = if mark == Mark::Cloud {
+                    2 * FINE
+                } else {
+                    3 * FINE
+                };
                 chart.draw_series(placed().map(|at| Circle::new(at, size, color.filled())))?;
             }
         }

@@ -339,7 +339,9 @@ fn others(subject: &Subject<'_>) -> Vec<String> {
         return Vec::new();
     };
     let parts = subject.parts.iter().skip(1).map(|(part, _)| part.clone());
-    parts.chain(first.baselines.iter().map(|b| baseline(&b.name).to_string())).collect()
+    parts
+        .chain(first.baselines.iter().map(|b| baseline(&b.name).to_string()))
+        .collect()
 }
 
 /// What a simple model is called.
@@ -376,7 +378,10 @@ fn figures(report: &Report, subject: &Subject<'_>) -> Vec<Figure> {
 
 fn figures_note(report: &Report) -> String {
     let intervals = &report.intervals;
-    let Some(resampling) = intervals.resampling.as_ref().filter(|_| !intervals.figures.is_empty())
+    let Some(resampling) = intervals
+        .resampling
+        .as_ref()
+        .filter(|_| !intervals.figures.is_empty())
     else {
         return String::new();
     };
@@ -455,8 +460,10 @@ fn cards(curves: &Curves, bundle: &Bundle) -> Result<Vec<Card>> {
             true => format!("for {}", legend[0]),
             false => "each class against the rest".into(),
         };
-        let roc: Vec<Vec<(f64, f64)>> =
-            ranking.iter().map(|curve| curve.roc.iter().map(|[x, y]| (*x, *y)).collect()).collect();
+        let roc: Vec<Vec<(f64, f64)>> = ranking
+            .iter()
+            .map(|curve| curve.roc.iter().map(|[x, y]| (*x, *y)).collect())
+            .collect();
         let plot = Plot {
             title: "ROC curve",
             description: &format!(
@@ -466,7 +473,11 @@ fn cards(curves: &Curves, bundle: &Bundle) -> Result<Vec<Card>> {
             y: "true positive rate",
             range: Range::Diagonal,
         };
-        let legend = if ranking.len() > 1 { legend } else { Vec::new() };
+        let legend = if ranking.len() > 1 {
+            legend
+        } else {
+            Vec::new()
+        };
         cards.push(Card {
             note: format!("{}. The line across is guessing.", capital(&of)),
             legend: legend.clone(),
@@ -492,8 +503,11 @@ fn cards(curves: &Curves, bundle: &Bundle) -> Result<Vec<Card>> {
         });
     }
     if !curves.reliability.is_empty() {
-        let points: Vec<(f64, f64)> =
-            curves.reliability.iter().map(|bin| (bin.predicted, bin.observed)).collect();
+        let points: Vec<(f64, f64)> = curves
+            .reliability
+            .iter()
+            .map(|bin| (bin.predicted, bin.observed))
+            .collect();
         let plot = Plot {
             title: "Calibration",
             description: "How often a predicted probability came true; on the line from corner to corner it can be taken at its word",
@@ -597,8 +611,9 @@ fn training(bundle: &Bundle) -> Result<(Vec<Card>, String)> {
     let ends = |name: &str, points: &[(f64, f64)]| {
         format!("{name}: from {} to {}", shown(first(points)), shown(last(points)))
     };
-    let described: Vec<String> =
-        std::iter::zip(&legend, &lines).map(|(name, points)| ends(name, points)).collect();
+    let described: Vec<String> = std::iter::zip(&legend, &lines)
+        .map(|(name, points)| ends(name, points))
+        .collect();
     let plot = Plot {
         title: "Loss by epoch",
         description: &described.join("; "),
@@ -606,7 +621,11 @@ fn training(bundle: &Bundle) -> Result<(Vec<Card>, String)> {
         y: "loss",
         range: Range::Free,
     };
-    let mark = if epochs.len() < 8 { Mark::Dots } else { Mark::Line };
+    let mark = if epochs.len() < 8 {
+        Mark::Dots
+    } else {
+        Mark::Line
+    };
     let cell = |epoch: &Json, key: &str| epoch[key].as_f64().map_or_else(|| "·".into(), shown);
     let keys: Vec<&str> = ["loss", "valid_loss"].into_iter().chain(metric).collect();
     let steps = epochs.len().div_ceil(20).max(1);
@@ -616,11 +635,19 @@ fn training(bundle: &Bundle) -> Result<(Vec<Card>, String)> {
         .filter(|(i, _)| i % steps == 0 || i + 1 == epochs.len())
         .map(|(_, epoch)| {
             let number = epoch["epoch"].to_string();
-            std::iter::once(number).chain(keys.iter().map(|key| cell(epoch, key))).collect()
+            std::iter::once(number)
+                .chain(keys.iter().map(|key| cell(epoch, key)))
+                .collect()
         });
-    let head = ["epoch", "training loss", "validation loss"].into_iter().chain(metric);
+    let head = ["epoch", "training loss", "validation loss"]
+        .into_iter()
+        .chain(metric);
     cards.push(Card {
-        legend: if legend.len() > 1 { legend.iter().map(|s| s.to_string()).collect() } else { Vec::new() },
+        legend: if legend.len() > 1 {
+            legend.iter().map(|s| s.to_string()).collect()
+        } else {
+            Vec::new()
+        },
         head: head.map(String::from).collect(),
         table: table.collect(),
         folded: true,
@@ -676,17 +703,25 @@ fn dependence(found: &Dependence) -> Result<Card> {
     let head = std::iter::once(found.column.clone()).chain(outputs.clone());
     let table = std::iter::zip(&found.values, &found.means).map(|(value, means)| {
         let value = value.parse().map_or_else(|_| value.clone(), number);
-        std::iter::once(value).chain(means.iter().map(|m| shown(*m))).collect()
+        std::iter::once(value)
+            .chain(means.iter().map(|m| shown(*m)))
+            .collect()
     });
     let own = |output: usize| -> Vec<(f64, f64)> {
         let pairs = std::iter::zip(&found.values, &found.means);
-        pairs.filter_map(|(value, means)| Some((value.parse().ok()?, means[output]))).collect()
+        pairs
+            .filter_map(|(value, means)| Some((value.parse().ok()?, means[output])))
+            .collect()
     };
     let mut made = Card {
         title: found.column.clone(),
         note: format!("mean prediction of {} rows", count(found.rows)),
         chart: None,
-        legend: if outputs.len() > 1 { outputs.clone() } else { Vec::new() },
+        legend: if outputs.len() > 1 {
+            outputs.clone()
+        } else {
+            Vec::new()
+        },
         head: head.collect(),
         table: table.collect(),
         folded: found.numeric,
@@ -717,7 +752,11 @@ fn dependence(found: &Dependence) -> Result<Card> {
 
 fn words(subject: &Subject<'_>) -> Vec<Words> {
     let of = |words: &tesla_train::explain::Words| {
-        let most = words.words.iter().map(|(_, a)| a.abs()).fold(f64::MIN_POSITIVE, f64::max);
+        let most = words
+            .words
+            .iter()
+            .map(|(_, a)| a.abs())
+            .fold(f64::MIN_POSITIVE, f64::max);
         let row = |(word, amount): &(String, f64)| Importance {
             column: word.clone(),
             width: (1000.0 * amount.abs() / most).round() / 10.0,
@@ -743,8 +782,11 @@ fn slices(found: &Slices) -> SliceTable {
         })
         .unwrap_or_default();
     let order = ["accuracy", "f1", "roc_auc", "rmse", "mae", "r2", "log_loss"];
-    let mut shown_names: Vec<String> =
-        order.iter().map(|n| n.to_string()).filter(|n| names.contains(n)).collect();
+    let mut shown_names: Vec<String> = order
+        .iter()
+        .map(|n| n.to_string())
+        .filter(|n| names.contains(n))
+        .collect();
     shown_names.truncate(3);
     let figure = |figures: &BTreeMap<String, Option<f64>>, name: &str| {
         figures.get(name).copied().flatten().map_or_else(|| "·".into(), shown)
@@ -782,7 +824,9 @@ fn mistake(shown_row: &Shown) -> Mistake {
         (None, error) => (
             as_number(&mistake.truth),
             as_number(&mistake.predicted),
-            error.map_or_else(String::new, |e| format!("{}{} away", if e > 0.0 { "+" } else { "" }, number(e))),
+            error.map_or_else(String::new, |e| {
+                format!("{}{} away", if e > 0.0 { "+" } else { "" }, number(e))
+            }),
         ),
     };
     let text = match values.as_slice() {
@@ -790,7 +834,11 @@ fn mistake(shown_row: &Shown) -> Mistake {
         _ => None,
     };
     let shown_values = values.iter().take(VALUES).map(|(name, value)| {
-        let value = if value.is_empty() { "missing".into() } else { cut(value, 60) };
+        let value = if value.is_empty() {
+            "missing".into()
+        } else {
+            cut(value, 60)
+        };
         (name.clone(), value)
     });
     Mistake {
@@ -798,7 +846,11 @@ fn mistake(shown_row: &Shown) -> Mistake {
         truth,
         predicted,
         sure,
-        values: if text.is_some() { Vec::new() } else { shown_values.collect() },
+        values: if text.is_some() {
+            Vec::new()
+        } else {
+            shown_values.collect()
+        },
         text,
         because: why.as_ref().map_or_else(Vec::new, because),
         picture: picture.as_ref().map(|picture| with_map(picture, why.as_ref())),
@@ -807,7 +859,11 @@ fn mistake(shown_row: &Shown) -> Mistake {
 }
 
 fn because(why: &Explained) -> Vec<Because> {
-    let most = why.contributions.iter().map(|c| c.amount.abs()).fold(f64::MIN_POSITIVE, f64::max);
+    let most = why
+        .contributions
+        .iter()
+        .map(|c| c.amount.abs())
+        .fold(f64::MIN_POSITIVE, f64::max);
     let row = |c: &tesla_train::explain::Contribution| Because {
         name: c.name.clone(),
         value: c.value.parse().map_or_else(|_| cut(&c.value, 30), number),
@@ -815,7 +871,12 @@ fn because(why: &Explained) -> Vec<Because> {
         speaks_for: c.amount > 0.0,
         width: (1000.0 * c.amount.abs() / most).round() / 10.0,
     };
-    why.contributions.iter().filter(|c| c.amount != 0.0).take(BECAUSE).map(row).collect()
+    why.contributions
+        .iter()
+        .filter(|c| c.amount != 0.0)
+        .take(BECAUSE)
+        .map(row)
+        .collect()
 }
 
 fn with_map((uri, [width, height]): &(String, [usize; 2]), why: Option<&Explained>) -> Picture {
@@ -828,7 +889,12 @@ fn with_map((uri, [width, height]): &(String, [usize; 2]), why: Option<&Explaine
             speaks_for: *amount > 0.0,
             opacity: (70.0 * amount.abs() / most).round() / 100.0,
         };
-        map.amounts.iter().enumerate().map(part).filter(|p| p.opacity > 0.02).collect()
+        map.amounts
+            .iter()
+            .enumerate()
+            .map(part)
+            .filter(|p| p.opacity > 0.02)
+            .collect()
     });
     Picture {
         uri: uri.clone(),
@@ -899,10 +965,8 @@ fn column(rule: &ColumnRule) -> Column {
 
 fn provenance(subject: &Subject<'_>) -> Vec<(&'static str, String)> {
     let from = &subject.bundle.provenance;
-    let mut rows = vec![
-        ("data", from.source.clone()),
-        ("SHA-256 of the data", from.data_sha256.clone()),
-    ];
+    let mut rows =
+        vec![("data", from.source.clone()), ("SHA-256 of the data", from.data_sha256.clone())];
     rows.extend(subject.sha256.clone().map(|hash| ("SHA-256 of the model file", hash)));
     rows.push(("model", subject.bundle.model.kind().into()));
     rows.push(("seed", from.seed.to_string()));
@@ -913,5 +977,7 @@ fn provenance(subject: &Subject<'_>) -> Vec<(&'static str, String)> {
 /// The configuration of the run, without directories.
 fn program(bundle: &Bundle) -> String {
     let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    config.and_then(|config| toml::to_string(&config).ok()).unwrap_or_default()
+    config
+        .and_then(|config| toml::to_string(&config).ok())
+        .unwrap_or_default()
 }

@@ -42,7 +42,9 @@ pub(crate) fn page(runs: &[Run], table: &[Vec<String>], command: &str) -> Result
     ] {
         let points = |run: &Run| -> Vec<(f64, f64)> {
             let epochs = run.epochs.iter();
-            epochs.filter_map(|e| Some((e["epoch"].as_f64()?, e[key].as_f64()?))).collect()
+            epochs
+                .filter_map(|e| Some((e["epoch"].as_f64()?, e[key].as_f64()?)))
+                .collect()
         };
         let with: Vec<(String, Vec<(f64, f64)>)> = runs
             .iter()
@@ -73,7 +75,9 @@ pub(crate) fn page(runs: &[Run], table: &[Vec<String>], command: &str) -> Result
             legend,
         });
     }
-    let (head, rows) = table.split_first().map_or((&[][..], table), |(head, rows)| (head, rows));
+    let (head, rows) = table
+        .split_first()
+        .map_or((&[][..], table), |(head, rows)| (head, rows));
     render(
         "runs.html",
         &Page {

@@ -6,7 +6,8 @@ use crate::support::{fails, files, folder, iris, repo, succeeds};
 
 /// The tags of a page, in order, or what is wrong with it.
 fn tags(page: &str) -> Result<Vec<&str>, String> {
-    let empty = ["meta", "img", "br", "path", "rect", "line", "polyline", "polygon", "circle", "!doctype"];
+    let empty =
+        ["meta", "img", "br", "path", "rect", "line", "polyline", "polygon", "circle", "!doctype"];
     let mut open: Vec<&str> = Vec::new();
     let mut all = Vec::new();
     let mut rest = page;
@@ -14,7 +15,11 @@ fn tags(page: &str) -> Result<Vec<&str>, String> {
         let end = rest[start..].find('>').ok_or("a tag does not end")? + start;
         let tag = &rest[start + 1..end];
         rest = &rest[end + 1..];
-        let name = tag.trim_start_matches('/').split([' ', '\n', '/']).next().unwrap_or_default();
+        let name = tag
+            .trim_start_matches('/')
+            .split([' ', '\n', '/'])
+            .next()
+            .unwrap_or_default();
         if tag.starts_with('/') {
             let last = open.pop();
             if last != Some(name) {
@@ -56,10 +61,18 @@ fn a_run_leaves_a_report_as_page_text_and_json() {
     let read = |file: &str| std::fs::read_to_string(run.join(file)).unwrap();
     let (page, text) = (read("report.html"), read("report.md"));
     check(&page);
-    for part in ["How good it is", "What is taken for what", "Class by class", "ROC curve", "Calibration",
-        "What the predictions rest on", "Where the predictions go", "Data and contract", "Where it comes from",
-        "tesla train run/tesla.toml"]
-    {
+    for part in [
+        "How good it is",
+        "What is taken for what",
+        "Class by class",
+        "ROC curve",
+        "Calibration",
+        "What the predictions rest on",
+        "Where the predictions go",
+        "Data and contract",
+        "Where it comes from",
+        "tesla train run/tesla.toml",
+    ] {
         assert!(page.contains(part), "{part}");
     }
     for part in ["| accuracy |", "## What the predictions rest on", "| petal_length |", "```toml"] {
@@ -94,7 +107,10 @@ fn the_report_of_an_evaluation_escapes_what_comes_from_data() {
         table += &format!("{x},\"<img src=x>{}|\",\"{class}\"\n", i % 3);
     }
     std::fs::write(folder.path().join("t.csv"), table).unwrap();
-    let train = ["train", "t.csv", "--target", "y", "--model", "logistic", "--device", "flex", "--out", "run", "-q"];
+    let train = [
+        "train", "t.csv", "--target", "y", "--model", "logistic", "--device", "flex", "--out",
+        "run", "-q",
+    ];
     succeeds(folder.path(), &train);
     succeeds(
         folder.path(),
@@ -113,7 +129,19 @@ fn the_report_of_an_evaluation_escapes_what_comes_from_data() {
 fn pictures_of_mistakes_are_in_the_page_and_not_in_the_model() {
     let folder = folder();
     let digits = repo("datasets/digits/tesla.toml");
-    let train = ["train", digits.to_str().unwrap(), "--model", "mlp", "--device", "flex", "--epochs", "1", "--out", "run", "-q"];
+    let train = [
+        "train",
+        digits.to_str().unwrap(),
+        "--model",
+        "mlp",
+        "--device",
+        "flex",
+        "--epochs",
+        "1",
+        "--out",
+        "run",
+        "-q",
+    ];
     succeeds(folder.path(), &train);
     let page = std::fs::read_to_string(folder.path().join("run/report.html")).unwrap();
     check(&page);
@@ -135,8 +163,12 @@ fn explain_says_what_each_column_added() {
     for row in &rows {
         assert_eq!(row["method"], "exact");
         let number = |value: &Value| value.as_f64().unwrap();
-        let sum: f64 =
-            row["contributions"].as_array().unwrap().iter().map(|c| number(&c["amount"])).sum();
+        let sum: f64 = row["contributions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| number(&c["amount"]))
+            .sum();
         let whole = number(&row["output"]) - number(&row["baseline"]);
         assert!((sum - whole).abs() < 1e-4, "{row}");
     }
@@ -151,8 +183,21 @@ fn runs_are_listed_filtered_sorted_and_compared() {
     std::fs::create_dir(folder.path().join("runs")).unwrap();
     std::fs::rename(folder.path().join("run"), folder.path().join("runs/good")).unwrap();
     let data = repo("datasets/iris/iris.csv");
-    let train = ["train", data.to_str().unwrap(), "--target", "species", "--model", "mlp", "--device", "flex",
-        "--epochs", "1", "--out", "runs/short", "-q"];
+    let train = [
+        "train",
+        data.to_str().unwrap(),
+        "--target",
+        "species",
+        "--model",
+        "mlp",
+        "--device",
+        "flex",
+        "--epochs",
+        "1",
+        "--out",
+        "runs/short",
+        "-q",
+    ];
     succeeds(folder.path(), &train);
     let table = succeeds(folder.path(), &["runs"]);
     assert_eq!(table.lines().count(), 3, "{table}");
