@@ -13,7 +13,7 @@ use tesla_data::contract::Role;
 use tesla_data::{ColumnKind, ColumnRule};
 use tesla_train::explain::Explained;
 
-use crate::figures::figure as short;
+use crate::figures;
 
 /// More classes than this make a confusion matrix that nobody reads.
 const MAX_CONFUSION: usize = 12;
@@ -325,13 +325,13 @@ fn classes(m: &Classification) -> String {
 
 /// What one prediction is made of.
 pub(crate) fn explained(place: &str, found: &Explained, top: usize) -> String {
-    let signed = |x: f64| format!("{}{}", if x > 0.0 { "+" } else { "" }, short(x));
+    let signed = |x: f64| format!("{}{}", if x > 0.0 { "+" } else { "" }, figures::figure(x));
     let mut out = format!(
         "\n{place}: {}, {} {}, {} for a row of which nothing is known\n",
         found.of,
         found.unit,
-        short(found.output),
-        short(found.baseline)
+        figures::figure(found.output),
+        figures::figure(found.baseline)
     );
     let shown: Vec<(String, f64)> = found
         .contributions

@@ -170,7 +170,7 @@ impl<'a> Explainer<'a> {
     fn row(&self, rows: &RecordBatch, samples: &Samples, row: usize) -> Result<Explained> {
         let own = samples.inputs.gather(&[row])?;
         let scores = self.scores(own.clone(), 1)?;
-        let goal = Goal::of(&self.bundle.pipeline.target, &scores);
+        let goal = Goal::of(self.bundle, &scores);
         let output = goal.value(&scores);
         let mut explained = Explained {
             of: goal.of.clone(),
@@ -487,11 +487,10 @@ struct Goal {
 }
 
 impl Goal {
-    fn of(target: &FittedTarget, scores: &[f64]) -> Self {
-        match target {
+    fn of(bundle: &Bundle, scores: &[f64]) -> Self {
+        match &bundle.pipeline.target {
             FittedTarget::Classes { labels, .. } => {
-                let class = (1..scores.len())
-                    .fold(0, |best, at| if scores[at] > scores[best] { at } else { best });
+                let class = decided(bundle, scores);
                 let others = (scores.len() - 1).max(1) as f64;
                 let weight = |at: usize| if at == class { 1.0 } else { -1.0 / others };
                 Goal {
@@ -535,6 +534,23 @@ impl Goal {
         let outputs = self.weights.len();
         let own = &layer[input * outputs..][..outputs];
         std::iter::zip(own, &self.weights).map(|(a, b)| a * b).sum()
+    }
+}
+
+/// The class that is predicted, as the bundle decides.
+fn decided(bundle: &Bundle, scores: &[f64]) -> usize {
+    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut shares: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
+    let sum: f64 = shares.iter().sum();
+    shares.iter_mut().for_each(|share| *share /= sum);
+    if let Some(calibration) = &bundle.decision.calibration {
+        calibration.apply(&mut shares);
+    }
+    match bundle.decision.threshold {
+        Some(threshold) => usize::from(shares[1] >= threshold),
+        None => {
+            (1..shares.len()).fold(0, |best, at| if shares[at] > shares[best] { at } else { best })
+        }
     }
 }
 

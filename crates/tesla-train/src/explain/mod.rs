@@ -169,7 +169,7 @@ pub struct Words {
 
 /// Predictions that shuffling may cost, over all columns and repeats; windows cost more each.
 const PREDICTIONS: usize = 200_000;
-const WINDOWS: usize = 20_000;
+const WINDOWS: usize = 40_000;
 /// The fewest and the most rows that are shuffled, and how often.
 const SHUFFLED: std::ops::RangeInclusive<usize> = 200..=1000;
 const REPEATS: usize = 5;

@@ -21,11 +21,13 @@ fn model(table: &str, kind: &str, epochs: usize) -> Option<(Predictor, Dataset, 
     config.data.target = Some("y".into());
     config.audit.level = tesla_data::AuditLevel::Off;
     config.train.epochs = epochs;
-    if kind == "mf" {
-        for column in ["user", "item"] {
-            let own = config.columns.entry(column.to_string()).or_default();
-            own.kind = Some(ColumnKind::Category);
-        }
+    let kinds = [
+        ("user", ColumnKind::Category),
+        ("item", ColumnKind::Category),
+        ("text", ColumnKind::Text),
+    ];
+    for (column, kind) in kinds.into_iter().filter(|(column, _)| table.contains(column)) {
+        config.columns.entry(column.to_string()).or_default().kind = Some(kind);
     }
     let bundle = train(&config, &data, &device, &mut Silent).unwrap().bundle;
     let data = data.settle(&bundle.contract, &config.data.bad_policy()).unwrap();
@@ -89,7 +91,7 @@ fn integrated_gradients_add_up_and_do_not_depend_on_other_rows() {
     assert_eq!(together[1], alone[0]);
     for found in &together {
         assert_eq!(found.method, Method::IntegratedGradients);
-        assert!(found.rest.abs() < 0.02, "{found:?}");
+        assert!(found.rest.abs() < 0.05, "{found:?}");
         let predicted = predictor.predict(&data.frame.to_batch().unwrap()).unwrap();
         let tesla_core::Predictions::Values(values) = predicted else {
             unreachable!()

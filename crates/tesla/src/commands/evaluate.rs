@@ -60,14 +60,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
     };
     let report = tesla_train::evaluate_with(&predictor, &frame.all(), &options)?;
     if let Some(path) = &args.html {
-        let (model, data) = (args.model.display(), &args.data);
-        let command = format!("tesla evaluate {model} {data} --html {}", path.display());
+        let command = format!("tesla evaluate {} {}", args.model.display(), args.data);
+        let by = options.by.iter().map(|column| format!(" --by {column}"));
         let seed = predictor.bundle().provenance.seed;
-        let rows = frame.all();
-        let (explanations, mistakes) = look(&predictor, &device, &rows, &report, seed)?;
+        let (explanations, mistakes) = look(&predictor, &device, &frame.all(), &report, seed)?;
         let subject = Subject {
             name: frame.name().into(),
-            command,
+            command: format!("{command}{} --html {}", by.collect::<String>(), path.display()),
             repeat: None,
             bundle: predictor.bundle(),
             sha256: None,

@@ -59,7 +59,7 @@ fn cell(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {
-            '|' | '*' | '_' | '[' | ']' | '\\' => out.extend(['\\', c]),
+            '|' | '*' | '[' | ']' => out.extend(['\\', c]),
             '<' => out += "&lt;",
             '&' => out += "&amp;",
             c if c.is_control() => out.push(' '),
@@ -91,6 +91,11 @@ mod tests {
     #[test]
     fn code_is_escaped_inside_and_outside() {
         assert_eq!(code("<b> `<script>` is `it"), "&lt;b&gt; <code>&lt;script&gt;</code> is `it");
+    }
+
+    #[test]
+    fn a_cell_stays_in_its_table() {
+        assert_eq!(cell("a|b\n<i> & a_b"), "a\\|b &lt;i> &amp; a_b");
     }
 
     #[test]

@@ -310,7 +310,7 @@ fn verdict(part: &str, report: &Report) -> String {
     let baselines: Vec<String> = report
         .baselines
         .iter()
-        .filter_map(|b| Some(format!("`{}` has {}", b.name, shown(*b.figures.get(name)?))))
+        .filter_map(|b| Some(format!("{} has {}", baseline(&b.name), shown(*b.figures.get(name)?))))
         .collect();
     if !baselines.is_empty() {
         out += &format!("; for comparison, {}", baselines.join(", "));
@@ -340,18 +340,20 @@ fn others(subject: &Subject<'_>) -> Vec<String> {
     };
     let parts = subject.parts.iter().skip(1).map(|(part, _)| part.clone());
     parts
-        .chain(
-            first
-                .baselines
-                .iter()
-                .map(|b| format!("always: {}", b.name))
-                .map(|name| match name.as_str() {
-                    "always: majority" => "commonest class".into(),
-                    "always: mean" => "mean".into(),
-                    other => other.trim_start_matches("always: ").to_string(),
-                }),
-        )
+        .chain(first.baselines.iter().map(|b| baseline(&b.name).to_string()))
         .collect()
+}
+
+/// What a simple model is called.
+fn baseline(name: &str) -> &str {
+    match name {
+        "majority" => "the commonest class",
+        "mean" => "the mean",
+        "logistic" => "logistic regression",
+        "linear" => "linear regression",
+        "popularity" => "the most popular items",
+        other => other,
+    }
 }
 
 fn figures(report: &Report, subject: &Subject<'_>) -> Vec<Figure> {

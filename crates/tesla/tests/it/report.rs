@@ -102,12 +102,9 @@ fn the_report_of_an_evaluation_escapes_what_comes_from_data() {
     let hostile = "<script>alert(1)</script>";
     let mut table = format!("\"x{hostile}\",c,y\n");
     for i in 0..120 {
-        table += &format!(
-            "{},\"<img src=x>{}|\",\"{}\"\n",
-            i * 7 % 23,
-            i % 3,
-            [hostile, "b"][i * 7 % 23 / 12]
-        );
+        let (x, noise) = (i * 7 % 23, i * i % 11);
+        let class = [hostile, "b"][usize::from(x + noise > 16)];
+        table += &format!("{x},\"<img src=x>{}|\",\"{class}\"\n", i % 3);
     }
     std::fs::write(folder.path().join("t.csv"), table).unwrap();
     let train = [
@@ -145,7 +142,6 @@ fn pictures_of_mistakes_are_in_the_page_and_not_in_the_model() {
         "run",
         "-q",
     ];
-    // The stored configuration is a cnn's: an mlp takes the pixels as they are.
     succeeds(folder.path(), &train);
     let page = std::fs::read_to_string(folder.path().join("run/report.html")).unwrap();
     check(&page);
