@@ -96,17 +96,22 @@ struct App {
 #[derive(Subcommand)]
 enum AppCommand {
     /// Predict rows of a file of any size: CSV, JSON lines or Parquet in and out.
-    #[command(mut_arg("model", |model| model.hide(true)))]
+    #[command(mut_arg("model", behind), mut_arg("data", |data| data.index(2)))]
     Predict(commands::predict::Args),
     /// Answer predictions over HTTP.
-    #[command(mut_arg("model", |model| model.hide(true)))]
+    #[command(mut_arg("model", behind))]
     Serve(commands::serve::Args),
     /// Measure the model on rows that carry the target.
-    #[command(mut_arg("model", |model| model.hide(true)))]
+    #[command(mut_arg("model", behind), mut_arg("data", |data| data.index(2)))]
     Evaluate(commands::evaluate::Args),
     /// Show what the model is.
-    #[command(mut_arg("model", |model| model.hide(true)))]
+    #[command(mut_arg("model", behind))]
     Inspect(commands::inspect::Args),
+}
+
+/// The model as an argument that nobody gives: it comes first and is not shown.
+fn behind(model: clap::Arg) -> clap::Arg {
+    model.hide(true).required(false).index(1)
 }
 
 /// What was asked for; a program with a model behind it is its own model file.

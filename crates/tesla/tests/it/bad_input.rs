@@ -68,7 +68,7 @@ fn rows_that_break_the_contract() {
     insta::assert_snapshot!(predict("text.csv"), @"`text.csv` line 3, column `sepal_width`: `wide` is not a number: expected a finite number, or nothing for a missing value");
 
     write(at, "missing.csv", "sepal_length,sepal_wdth,petal_length,petal_width\n5.1,3.5,1.4,0.2\n");
-    insta::assert_snapshot!(predict("missing.csv"), @"no column `sepal_width` in the rows (did you mean `sepal_wdth`?): it has `sepal_length`, `sepal_wdth`, `petal_length`, `petal_width`");
+    insta::assert_snapshot!(predict("missing.csv"), @"no column `sepal_width` in `missing.csv` (did you mean `sepal_wdth`?): it has `sepal_length`, `sepal_wdth`, `petal_length`, `petal_width`");
 
     write(
         at,
