@@ -5,6 +5,7 @@ mod bundle;
 mod command_line;
 mod crates;
 mod peers;
+mod recommendation;
 mod repeat;
 mod serving;
 mod support;
