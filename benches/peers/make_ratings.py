@@ -38,7 +38,7 @@ def main():
                 films.append((f"{first} {name}", own, rng.gauss(0, 0.35)))
     rng.shuffle(films)
     # A long tail: the first films are seen far more often than the last.
-    shown = [1 / (rank + 6) for rank in range(len(films))]
+    shown = [1 / (rank + 25) for rank in range(len(films))]
     users = []
     for number in range(USERS):
         taste = [rng.gauss(0, 0.25) for _ in genres]
@@ -54,7 +54,7 @@ def main():
         liked = [sum(a * b for a, b in zip(taste, film[1])) for film in films]
         # Gumbel noise on logarithms draws without replacement by weight.
         keys = [
-            math.log(shown[at]) + 0.9 * liked[at] - math.log(-math.log(rng.random()))
+            math.log(shown[at]) + 2 * liked[at] - math.log(-math.log(rng.random()))
             for at in range(len(films))
         ]
         chosen = sorted(range(len(films)), key=lambda at: -keys[at])[:count]

@@ -62,13 +62,13 @@ impl Predictor {
         let [_, items] = side.fitted.sides(side.pipeline)?;
         let column = |name: &str| {
             let names = rows.schema_ref().fields().iter();
-            let values = rows.column_by_name(name).ok_or_else(|| {
-                tesla_data::Error::MissingColumn {
-                    column: name.into(),
-                    place: "the rows".into(),
-                    valid: names.map(|field| field.name().clone()).collect(),
-                }
-            })?;
+            let values =
+                rows.column_by_name(name)
+                    .ok_or_else(|| tesla_data::Error::MissingColumn {
+                        column: name.into(),
+                        place: "the rows".into(),
+                        valid: names.map(|field| field.name().clone()).collect(),
+                    })?;
             self.bundle().contract.names(name, values)
         };
         let (user, item) = (column(&side.fitted.user)?, column(&side.fitted.item)?);
@@ -279,7 +279,9 @@ pub fn best(scores: &[f32], count: usize, n: usize, skip: &[&[u32]]) -> Vec<(u32
         ids.truncate(n);
     }
     ids.sort_unstable_by(order);
-    ids.into_iter().map(|id| (id, f64::from(scores[id as usize]))).collect()
+    ids.into_iter()
+        .map(|id| (id, f64::from(scores[id as usize])))
+        .collect()
 }
 
 /// Each vector with length 1; those without a direction stay 0.

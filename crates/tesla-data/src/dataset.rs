@@ -256,6 +256,22 @@ impl Dataset {
         Ok(())
     }
 
+    /// The rows with the target that interactions without a rating have; see
+    /// [`Frame::with_interaction`].
+    ///
+    /// # Errors
+    /// When there is a column of its name.
+    pub fn with_interaction(&self, interactions: &InteractionsConfig) -> Result<Self> {
+        let add = |frame: &Frame| frame.clone().with_interaction(interactions);
+        Ok(Self {
+            frame: add(&self.frame)?,
+            valid: self.valid.as_ref().map(add).transpose()?,
+            test: self.test.as_ref().map(add).transpose()?,
+            test_rows: self.test_rows.clone(),
+            saved: self.saved.clone(),
+        })
+    }
+
     /// The rows that keep the contract; see [`Frame::settle`].
     ///
     /// # Errors
@@ -311,10 +327,7 @@ fn by_sequence(config: &DataConfig) -> SplitConfig {
 }
 
 /// The columns of users and of times that rows are divided by, where they are.
-fn by_user(
-    split: &SplitConfig,
-    interactions: Option<&InteractionsConfig>,
-) -> [Option<String>; 2] {
+fn by_user(split: &SplitConfig, interactions: Option<&InteractionsConfig>) -> [Option<String>; 2] {
     let by_user = [SplitBy::UserRatio, SplitBy::UserTime, SplitBy::LeaveOneOut];
     if !split.by.is_some_and(|by| by_user.contains(&by)) {
         return [None, None];

@@ -273,7 +273,8 @@ mod tests {
 
     #[test]
     fn users_and_items_become_ids_whatever_their_order() {
-        let config = r#"{"user":"who","item":"title","rating":"stars","threshold":4,"keep_seen":true}"#;
+        let config =
+            r#"{"user":"who","item":"title","rating":"stars","threshold":4,"keep_seen":true}"#;
         let (pipeline, samples, fitted) = prepared(config).unwrap();
         let pairs = fitted.pairs(&pipeline, &samples).unwrap();
         // Levels are sorted as texts: 12 before 7; Alien, Brazil, Heat.

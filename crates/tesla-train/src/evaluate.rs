@@ -71,11 +71,7 @@ pub fn evaluate(predictor: &Predictor, rows: &Selection<'_>) -> Result<Report> {
 ///
 /// # Errors
 /// As [`evaluate`].
-pub fn evaluate_seen(
-    predictor: &Predictor,
-    rows: &Selection<'_>,
-    seen: &Seen,
-) -> Result<Report> {
+pub fn evaluate_seen(predictor: &Predictor, rows: &Selection<'_>, seen: &Seen) -> Result<Report> {
     match predictor.bundle().model {
         ModelConfig::Bpr(_) => rank_rows(predictor, rows, seen),
         _ => evaluate_rows(predictor, rows, false),
@@ -116,8 +112,7 @@ fn rank_rows(predictor: &Predictor, rows: &Selection<'_>, seen: &Seen) -> Result
         cold.add(predictor, &conformed)?;
         let ratings = bundle.pipeline.target_values(&conformed)?;
         let ratings = ratings.values().unwrap_or_default();
-        let (users, names) =
-            (text(&conformed, &fitted.user)?, text(&conformed, &fitted.item)?);
+        let (users, names) = (text(&conformed, &fitted.user)?, text(&conformed, &fitted.item)?);
         for row in (0..conformed.num_rows()).filter(|row| fitted.is_positive(ratings[*row])) {
             let name = names.value(row);
             let item = match items.id(name) {
@@ -144,9 +139,8 @@ fn rank_rows(predictor: &Predictor, rows: &Selection<'_>, seen: &Seen) -> Result
     let catalogue = items.levels.len() + unknown.len();
     let mut sums = RankingSums::new(TOP, catalogue, Candidates::AllUnseen)?;
     let mut popular = RankingSums::new(TOP, catalogue, Candidates::AllUnseen)?;
-    let places = |list: Vec<(u32, f64)>| -> Vec<u32> {
-        list.into_iter().map(|(id, _)| id - 1).collect()
-    };
+    let places =
+        |list: Vec<(u32, f64)>| -> Vec<u32> { list.into_iter().map(|(id, _)| id - 1).collect() };
     let users: Vec<String> = relevant.keys().cloned().collect();
     for users in users.chunks(USERS) {
         for Ranked { user, items, .. } in predictor.rank(users, TOP, seen)? {
@@ -186,8 +180,7 @@ impl Cold {
         let (users, items) = (text(rows, &fitted.user)?, text(rows, &fitted.item)?);
         for row in 0..rows.num_rows() {
             let (user, item) = (users.value(row), items.value(row));
-            let (cold_user, cold_item) =
-                (known_users.id(user) == 0, known_items.id(item) == 0);
+            let (cold_user, cold_item) = (known_users.id(user) == 0, known_items.id(item) == 0);
             self.rows += usize::from(cold_user || cold_item);
             for (is_cold, name, names) in
                 [(cold_user, user, &mut self.users), (cold_item, item, &mut self.items)]

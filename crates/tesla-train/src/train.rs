@@ -5,6 +5,7 @@ use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Seen, Signatu
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
+use tesla_data::interactions::INTERACTION;
 use tesla_data::prepare::TextEncoding;
 use tesla_data::{
     BadRow, ColumnKind, Contract, Dataset, FittedInteractions, Frame, Inputs, InteractionsConfig,
@@ -64,6 +65,15 @@ pub fn train_with(
     let chosen = config.model.clone().or_else(|| interactions.map(default_recommender));
     check_interactions(chosen.as_ref(), interactions)?;
     let seed = config.train.seed;
+    // A program may bring rows that nobody has prepared.
+    let lacks = |i: &&InteractionsConfig| {
+        i.rating.is_none() && data.frame.schema().index_of(INTERACTION).is_err()
+    };
+    let made = interactions
+        .filter(lacks)
+        .map(|i| data.with_interaction(i))
+        .transpose()?;
+    let data = made.as_ref().unwrap_or(data);
     // What every column is.
     let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
     for (column, reason) in contract.notes() {
@@ -158,8 +168,7 @@ pub fn train_with(
             _ => 0,
         },
     };
-    let model = chosen
-        .unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
+    let model = chosen.unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
     let network = model.init(&signature, seed, device)?;
     let rows =
         [Some(&train), valid.as_ref(), test.as_ref()].map(|part| part.map_or(0, Selection::len));
@@ -189,9 +198,7 @@ pub fn train_with(
     };
     let data_sha256 = frame.fingerprint()?;
     let fitted: Fitted = match exact {
-        true => {
-            solve::solve(&model, network, &pipeline, &train, &train_samples, device, observer)?
-        }
+        true => solve::solve(&model, network, &pipeline, &train, &train_samples, device, observer)?,
         false => {
             let run = engine::run_id(&resolved.without_paths(), &data_sha256, device.name());
             let augment = augment(&config.augment, &train_samples.inputs)?;
@@ -230,7 +237,11 @@ pub fn train_with(
     let predictor = bundle.clone().predictor(device)?;
     let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
     let ranks = matches!(bundle.model, ModelConfig::Bpr(_));
-    let seen = if ranks { seen_in(&predictor, &train)? } else { Seen::default() };
+    let seen = if ranks {
+        seen_in(&predictor, &train)?
+    } else {
+        Seen::default()
+    };
     let report = |rows: &Selection<'_>, only_last: bool| match ranks {
         true => evaluate_seen(&predictor, rows, &seen),
         false => evaluate_rows(&predictor, rows, only_last),
@@ -286,7 +297,12 @@ fn check_interactions(
         (Some(ModelConfig::Mf(_)), Some(InteractionsConfig { rating: None, .. })) => {
             "the model `mf` learns ratings, but `[data.interactions]` names no `rating`: add it, or use `kind = \"bpr\"`"
         }
-        (Some(ModelConfig::Mf(_)), Some(InteractionsConfig { threshold: Some(_), .. })) => {
+        (
+            Some(ModelConfig::Mf(_)),
+            Some(InteractionsConfig {
+                threshold: Some(_), ..
+            }),
+        ) => {
             "`data.interactions.threshold` has no meaning with the model `mf`, which learns each rating: remove it, or use `kind = \"bpr\"`"
         }
         (Some(ModelConfig::Mf(_) | ModelConfig::Bpr(_)), _) | (_, None) => return Ok(()),

@@ -32,7 +32,7 @@ impl Default for MfConfig {
             solver: MfSolver::default(),
             l2: 0.1,
             l2_bias: 0.02,
-            passes: 30,
+            passes: 100,
         }
     }
 }
@@ -185,8 +185,7 @@ impl Mf {
             _ => (&self.items, &self.item_levels, &self.users, &self.user_levels),
         };
         let values: Vec<f32> = ids.iter().map(|id| *id as f32).collect();
-        let values: Tensor<2> =
-            Tensor::from_data(TensorData::new(values, [ids.len(), 1]), device);
+        let values: Tensor<2> = Tensor::from_data(TensorData::new(values, [ids.len(), 1]), device);
         let values = values.int();
         let vector: Tensor<2> = own.forward(values.clone()).squeeze_dim(1);
         let level: Tensor<2> = own_levels.forward(values).squeeze_dim(1);
@@ -206,9 +205,8 @@ impl Mf {
     pub fn factors(&self) -> Result<Factors> {
         let read = |table: &Embedding| {
             let data = table.weight.val().try_into_data_as::<f32>();
-            data.and_then(|data| Ok(data.try_into_vec::<f32>()?)).map_err(|e| {
-                Error::Device(format!("the device did not deliver the weights: {e}"))
-            })
+            data.and_then(|data| Ok(data.try_into_vec::<f32>()?))
+                .map_err(|e| Error::Device(format!("the device did not deliver the weights: {e}")))
         };
         Ok(Factors {
             vectors: [read(&self.users)?, read(&self.items)?],

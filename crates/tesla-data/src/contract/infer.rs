@@ -114,9 +114,8 @@ pub(crate) fn survey(
             }
         } else if interactions.is_some() && !is_side {
             rule.role = Role::Unused;
-            rule.note = (!data.drop.contains(field.name())).then(|| {
-                "`[data.interactions]` learns from users and items alone".to_string()
-            });
+            rule.note = (!data.drop.contains(field.name()))
+                .then(|| "`[data.interactions]` learns from users and items alone".to_string());
         } else if data.is_key(field.name())
             && (!columns.contains_key(field.name()) || data.drop.contains(field.name()))
         {
@@ -364,7 +363,11 @@ impl Stats {
     /// What a column of users or items is: a category, of however many levels.
     fn side(&self, field: &Field) -> Result<ColumnRule> {
         let many = self.distinct.as_ref().is_some_and(|d| d.len() > MAX_DISTINCT);
-        let kind = if many { ColumnKind::Text } else { ColumnKind::Category };
+        let kind = if many {
+            ColumnKind::Text
+        } else {
+            ColumnKind::Category
+        };
         let mut rule = self.rule(field, Some(kind))?;
         (rule.role, rule.kind) = (Role::Feature, ColumnKind::Category);
         Ok(rule)

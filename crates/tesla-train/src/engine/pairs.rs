@@ -80,7 +80,10 @@ impl Pairs {
         let mut drawn = vec![0.0; self.negatives * values.len()];
         for (at, (pair, row)) in std::iter::zip(pairs, rows).enumerate() {
             let mut rng = generator(seed, epoch, *row as u64);
-            let own = self.own.get(pair[self.user_at] as usize).map_or(&[][..], Vec::as_slice);
+            let own = self
+                .own
+                .get(pair[self.user_at] as usize)
+                .map_or(&[][..], Vec::as_slice);
             for turn in 0..self.negatives {
                 let other = self.draw(own, pair[1 - self.user_at] as u32, &mut rng);
                 let place = 2 * (turn * rows.len() + at);
@@ -153,7 +156,11 @@ impl Pairs {
                 sums.update(&list, relevant, None)?;
             }
         }
-        let ndcg = if self.valid.is_empty() { 0.0 } else { sums.finish()?.ndcg };
+        let ndcg = if self.valid.is_empty() {
+            0.0
+        } else {
+            sums.finish()?.ndcg
+        };
         Ok((loss, ndcg))
     }
 }

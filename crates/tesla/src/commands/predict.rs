@@ -7,9 +7,7 @@ use clap::Parser;
 use serde_json::{Map, Value, json};
 use tesla::{Bundle, DeviceChoice, Predictor, Ranked, Seen};
 use tesla_data::ColumnKind;
-use tesla_data::arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray,
-};
+use tesla_data::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use tesla_data::arrow::compute::{cast, concat_batches};
 use tesla_data::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema, SchemaRef};
 use tesla_data::source::{Batches, Scanned, Source};
@@ -150,7 +148,9 @@ fn recommend(
 fn as_rows(lists: &[Ranked], user: &str, item: &str) -> Result<RecordBatch> {
     let all = || {
         let ranked = |list: &'_ Ranked| (0..list.items.len()).collect::<Vec<_>>();
-        lists.iter().flat_map(move |list| ranked(list).into_iter().map(move |at| (list, at)))
+        lists
+            .iter()
+            .flat_map(move |list| ranked(list).into_iter().map(move |at| (list, at)))
     };
     let texts = |values: Vec<String>| -> ArrayRef { Arc::new(StringArray::from(values)) };
     let numbers = |values: Vec<f64>| -> ArrayRef { Arc::new(Float64Array::from(values)) };
