@@ -296,6 +296,22 @@ impl Dataset {
         Ok(())
     }
 
+    /// The rows with the target that interactions without a rating have; see
+    /// [`Frame::with_interaction`].
+    ///
+    /// # Errors
+    /// When there is a column of its name.
+    pub fn with_interaction(&self, interactions: &InteractionsConfig) -> Result<Self> {
+        let add = |frame: &Frame| frame.clone().with_interaction(interactions);
+        Ok(Self {
+            frame: add(&self.frame)?,
+            valid: self.valid.as_ref().map(add).transpose()?,
+            test: self.test.as_ref().map(add).transpose()?,
+            test_rows: self.test_rows.clone(),
+            saved: self.saved.clone(),
+        })
+    }
+
     /// The rows that keep the contract; see [`Frame::settle`].
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Seen, Signatu
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
+use tesla_data::interactions::INTERACTION;
 use tesla_data::prepare::{TextEncoding, without_outliers};
 use tesla_data::{
     BadRow, ColumnKind, Contract, Dataset, FittedInteractions, Frame, Inputs, InteractionsConfig,
@@ -65,6 +66,15 @@ pub fn train_with(
     let chosen = config.model.clone().or_else(|| interactions.map(default_recommender));
     check_interactions(chosen.as_ref(), interactions)?;
     let seed = config.train.seed;
+    // A program may bring rows that nobody has prepared.
+    let lacks = |i: &&InteractionsConfig| {
+        i.rating.is_none() && data.frame.schema().index_of(INTERACTION).is_err()
+    };
+    let made = interactions
+        .filter(lacks)
+        .map(|i| data.with_interaction(i))
+        .transpose()?;
+    let data = made.as_ref().unwrap_or(data);
     // What every column is.
     let contract = Contract::infer(&data.frame, &config.data, &config.columns)?;
     for (column, reason) in contract.notes() {

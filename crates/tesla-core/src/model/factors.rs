@@ -32,7 +32,7 @@ impl Default for MfConfig {
             solver: MfSolver::default(),
             l2: 0.1,
             l2_bias: 0.02,
-            passes: 30,
+            passes: 100,
         }
     }
 }

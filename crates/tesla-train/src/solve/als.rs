@@ -200,3 +200,97 @@ fn objective(
     let sums: Vec<f64> = (0..users.levels.len()).into_par_iter().map(of_user).collect();
     sums.into_iter().sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use tesla_core::{DeviceChoice, ModelConfig, Signature};
+    use tesla_data::samples::Floats;
+    use tesla_data::{Target, Task};
+
+    use super::*;
+
+    /// Ratings `[user, item, rating]` of 6 users and 5 items that follow no model exactly.
+    fn ratings() -> Vec<(u32, u32, f64)> {
+        let all = (1..=6u32).flat_map(|user| (1..=5u32).map(move |item| (user, item)));
+        all.filter(|(user, item)| (user * 3 + item * 7) % 4 != 0)
+            .map(|(user, item)| (user, item, f64::from((user * item * item + 3 * user) % 7)))
+            .collect()
+    }
+
+    fn fit(config: &MfConfig) -> (Factors, Vec<f64>) {
+        let rows = ratings();
+        let ids = rows.iter().flat_map(|(user, item, _)| [*user as f32, *item as f32]);
+        let train = Samples {
+            len: rows.len(),
+            inputs: Inputs::Dense(Floats::new(2, ids.collect())),
+            target: Target::Values(rows.iter().map(|row| row.2).collect()),
+        };
+        let target = FittedTarget::Value {
+            name: "r".into(),
+            mean: 3.0,
+            scale: 2.0,
+            log: false,
+        };
+        let signature = Signature {
+            input: vec![2],
+            outputs: 1,
+            task: Task::Regression,
+            ids: vec![(0, 8), (1, 6)],
+            vocabulary: 0,
+        };
+        let device = Device::open(DeviceChoice::Flex).unwrap();
+        let network = ModelConfig::Mf(config.clone()).init(&signature, 3, &device).unwrap();
+        let Network::Mf(first) = network else {
+            panic!("factors")
+        };
+        let fitted = solve(config, &first, &target, &train, &device, &mut crate::Silent).unwrap();
+        let losses = fitted.history["loss"].as_array().unwrap().iter();
+        let losses = losses.map(|loss| loss.as_f64().unwrap()).collect();
+        let Network::Mf(network) = fitted.network else {
+            panic!("factors")
+        };
+        (network.factors().unwrap(), losses)
+    }
+
+    #[test]
+    fn each_pass_lowers_the_sum_and_the_last_leaves_items_at_their_optimum() {
+        let config = MfConfig {
+            factors: 3,
+            l2: 0.05,
+            l2_bias: 0.01,
+            ..Default::default()
+        };
+        let (found, losses) = fit(&config);
+        assert!(losses.len() > 2 && losses.windows(2).all(|pair| pair[1] <= pair[0]), "{losses:?}");
+        let vector = |side: usize, id: u32| &found.vectors[side][id as usize * 3..][..3];
+        for item in 1..=5 {
+            // The gradient by the item's vector and number is 0.
+            let mut gradient = [0.0; 4];
+            for (user, _, rating) in ratings().into_iter().filter(|row| row.1 == item) {
+                let (p, q) = (vector(0, user), vector(1, item));
+                let levels = [found.levels[0][user as usize], found.levels[1][item as usize]];
+                let product: f32 = std::iter::zip(p, q).map(|(a, b)| a * b).sum();
+                let error = (rating - 3.0) / 2.0 - f64::from(product + levels[0] + levels[1]);
+                for (place, sum) in gradient.iter_mut().enumerate() {
+                    let (x, w, l2) = match place {
+                        3 => (1.0, levels[1], config.l2_bias),
+                        _ => (p[place], q[place], config.l2),
+                    };
+                    *sum += l2 * f64::from(w) - error * f64::from(x);
+                }
+            }
+            assert!(gradient.iter().all(|g| g.abs() < 1e-5), "item {item}: {gradient:?}");
+        }
+        // Nobody rated with these ids.
+        assert!(vector(0, 0).iter().chain(vector(0, 7)).all(|v| *v == 0.0));
+    }
+
+    #[test]
+    fn the_number_of_threads_makes_no_difference() {
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| fit(&MfConfig::default()).0.vectors)
+        };
+        assert_eq!(on(1), on(4));
+    }
+}

@@ -8,6 +8,7 @@ mod deployment;
 mod dry_run;
 mod evaluation;
 mod peers;
+mod recommendation;
 mod repeat;
 mod report;
 mod serving;
