@@ -73,8 +73,40 @@ pub mod prepare {
     pub use tesla_data::config::{
         BinStrategy, Bins, Bounds, ColumnConfig, Constant, Encode, Impute, Scale, TimePart,
     };
-    pub use tesla_data::prepare::{FittedColumn, FittedPipeline, FittedTarget, Pipeline};
+    pub use tesla_data::augment::AugmentConfig;
+    pub use tesla_data::prepare::{
+        Cell, ColumnNotice, FittedColumn, FittedPipeline, FittedStep, FittedTarget, Pipeline, Step,
+        augment, register, without_outliers,
+    };
+    pub use tesla_data::samples::ImageSet;
     pub use tesla_data::{Contract, Inputs, Samples, Target};
+
+    use crate::{Dataset, Result};
+
+    /// Every column of numbers with a mean of 0 and a deviation of 1, learned from all rows. To train
+    /// a model, leave it to [`ColumnConfig`]: then only training rows teach it.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub fn normalize(data: &Dataset) -> Result<Dataset> {
+        Ok(Dataset::from_frame(tesla_data::prepare::normalize(&data.frame)?))
+    }
+
+    /// The named columns of numbers, scaled by what is learned from all rows; as [`normalize`].
+    ///
+    /// # Errors
+    /// When a column does not exist, is not of numbers, or cannot be scaled in this way.
+    pub fn scale(data: &Dataset, columns: &[&str], scale: Scale) -> Result<Dataset> {
+        Ok(Dataset::from_frame(tesla_data::prepare::scale(&data.frame, columns, scale)?))
+    }
+
+    /// The images of a data set, decoded and of one size, for [`augment`].
+    ///
+    /// # Errors
+    /// When it has no images, or one cannot be decoded.
+    pub fn images(data: &Dataset, config: &ColumnConfig) -> Result<ImageSet> {
+        Ok(tesla_data::prepare::images(&data.frame, config)?)
+    }
 }
 
 /// From a data set to a model.

@@ -4,6 +4,7 @@
 
 mod csv_spectrum;
 mod json_test_suite;
+mod real_prepare;
 mod real_sets;
 #[cfg(feature = "postgres")]
 mod server;
@@ -29,7 +30,7 @@ fn main() {
     };
     // These say what is wrong by a panic.
     type Check = fn(&Path);
-    let checks: [(&str, Check); 9] = [
+    let checks: [(&str, Check); 12] = [
         ("csv_spectrum_equals_its_json", csv_spectrum::equals_its_json),
         ("json_test_suite", json_test_suite::what_is_json_is_told_from_what_is_not),
         ("real_set_adult", real_sets::adult),
@@ -39,6 +40,9 @@ fn main() {
         ("real_set_sms_spam", real_sets::sms_spam),
         ("real_set_jester", real_sets::jester),
         ("real_set_cmapss", real_sets::cmapss),
+        ("prepared_adult_equals_scikit_learn", real_prepare::adult),
+        ("prepared_california_housing_equals_scikit_learn", real_prepare::california_housing),
+        ("prepared_ai4i2020_equals_scikit_learn", real_prepare::ai4i2020),
     ];
     let mut trials = vec![trial("png_suite_decodes_and_its_broken_files_are_set_apart", png_suite)];
     for (name, check) in checks {

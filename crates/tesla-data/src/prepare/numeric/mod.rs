@@ -50,6 +50,10 @@ pub struct FittedNumeric {
     pub bins: Option<Vec<f64>>,
 }
 
+/// A curve whose values deviate by less than this share of their mean is not used: rounding would be
+/// all that is left.
+const FEWEST_DIGITS: f64 = 1e-12;
+
 /// What is known of a numeric column after some batches.
 pub(super) struct NumericFit {
     name: String,
@@ -184,9 +188,17 @@ impl NumericFit {
                 fitted.curve = Some(Curve::quantile(sorted, scale == Scale::QuantileNormal));
             }
             (Scale::YeoJohnson, Some(sorted)) => {
-                let curve = Curve::yeo_johnson(sorted);
-                let mut bent: Moments = sorted.iter().map(|x| curve.apply(x)).collect();
-                (fitted.mean, fitted.scale) = (bent.mean(), bent.scale());
+                let mut curve = Curve::yeo_johnson(sorted);
+                let units = |curve: &Curve| {
+                    let mut bent: Moments = sorted.iter().map(|x| curve.apply(x)).collect();
+                    (bent.mean(), bent.scale())
+                };
+                (fitted.mean, fitted.scale) = units(&curve);
+                // Of values far from 0 and close together, the likeliest curve leaves hardly a digit.
+                if fitted.scale < FEWEST_DIGITS * fitted.mean.abs() {
+                    curve = Curve::YeoJohnson { lambda: 1.0 };
+                    (fitted.mean, fitted.scale) = units(&curve);
+                }
                 fitted.curve = Some(curve);
             }
             (Scale::Robust | Scale::QuantileUniform | Scale::QuantileNormal, None)
@@ -430,10 +442,29 @@ mod tests {
     }
 
     #[test]
+    fn a_curve_that_would_leave_rounding_only_is_not_used() {
+        let yeo_johnson = ColumnConfig {
+            scale: Some(Scale::YeoJohnson),
+            ..Default::default()
+        };
+        let far: Vec<_> = (0..40).map(|i| Some(f64::from(i * i % 41) / 40.0 - 300.0)).collect();
+        let f = fit(&far, yeo_johnson);
+        assert_eq!(f.curve, Some(Curve::YeoJohnson { lambda: 1.0 }));
+        assert!(f.scale > 0.1, "{}", f.scale);
+    }
+
+    #[test]
     fn a_constant_column_becomes_zero_and_a_large_mean_loses_nothing() {
         assert_eq!(fit(&[Some(0.1); 3], ColumnConfig::default()).scale, 1.0);
         let far: Vec<_> = [1.0, 2.0, 3.0].iter().map(|v| Some(v + 1e9)).collect();
         let f = fit(&far, ColumnConfig::default());
         assert!((f.scale - (2.0f64 / 3.0).sqrt()).abs() < 1e-9, "{}", f.scale);
+        // A deviation of the last digits: 1, 2 and 3 units of them above 1, each 3,000 times.
+        let close: Vec<_> = (0..9000)
+            .map(|i| Some(1.0 + f64::from(i % 3 + 1) * f64::EPSILON))
+            .collect();
+        let f = fit(&close, ColumnConfig::default());
+        let expected = (2.0f64 / 3.0).sqrt() * f64::EPSILON;
+        assert!((f.scale / expected - 1.0).abs() < 1e-9, "{} {expected}", f.scale);
     }
 }

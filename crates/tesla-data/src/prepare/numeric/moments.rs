@@ -46,11 +46,17 @@ impl Moments {
         }
         let n = self.count as f64;
         let mean = self.mean();
-        // Sum of (x - mean)^2 = squares - 2 mean sum + n mean^2, each product exact and all of
-        // them added exactly, so that a large mean cancels nothing away.
+        // Sum of (x - mean)^2 = squares - 2 mean sum + n mean^2, each factor in two parts that hold it
+        // wholly, each product exact and all of them added exactly, so that a large mean cancels
+        // nothing away.
         let sum = self.sum.sum();
+        self.sum.add(-sum);
+        let rest = self.sum.sum();
+        let whole = n * mean;
+        let whole_rest = n.mul_add(mean, -whole);
         let mut deviations = self.squares;
-        for (a, b) in [(-2.0 * mean, sum), (n * mean, mean)] {
+        let minus = -2.0 * mean;
+        for (a, b) in [(minus, sum), (minus, rest), (whole, mean), (whole_rest, mean)] {
             let product = a * b;
             deviations.add(product);
             deviations.add(a.mul_add(b, -product));
