@@ -1,10 +1,10 @@
 //! The bundle: one sealed file that holds everything a prediction needs, and nothing that runs.
 //!
 //! `model.tesla` is an uncompressed zip of `manifest.json`, `pipeline.json`, `model.json`,
-//! `weights.safetensors` and `report.json`. The manifest carries the SHA-256 of every other
-//! entry; the archive's comment carries the SHA-256 of the whole file before it, so that a
-//! truncated or altered file is refused before any of it is used. The bytes depend on the model
-//! alone: there is no time stamp, no path and no training row inside.
+//! `weights.safetensors`, `report.json` and `probe.json`, which older bundles have not. The manifest
+//! carries the SHA-256 of every other entry; the archive's comment carries the SHA-256 of the whole
+//! file before it, so that a truncated or altered file is refused before any of it is used. The bytes
+//! depend on the model alone: there is no time stamp, no path and no training row inside.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write};
@@ -17,7 +17,7 @@ use tesla_data::{Contract, FittedPipeline, hex_sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use crate::{Device, Error, ModelConfig, Network, Predictor, Result, Signature};
+use crate::{Device, Error, ModelConfig, Network, Predictor, Probe, Result, Signature};
 
 /// The format this version writes, and the newest it reads.
 pub const FORMAT: u32 = 1;
@@ -37,6 +37,8 @@ pub struct Bundle {
     pub provenance: Provenance,
     /// The figures of the training run.
     pub report: Value,
+    /// Made-up rows with what the model says of them. Bundles of older versions have none.
+    pub probe: Option<Probe>,
     weights: Vec<u8>,
 }
 
@@ -81,6 +83,7 @@ const PIPELINE: &str = "pipeline.json";
 const MODEL: &str = "model.json";
 const WEIGHTS: &str = "weights.safetensors";
 const REPORT: &str = "report.json";
+const PROBE: &str = "probe.json";
 
 /// What the archive's comment starts with; 64 hexadecimal digits follow and end the file.
 const SEAL: &str = "TESLA bundle sha256:";
@@ -106,6 +109,7 @@ impl Bundle {
             model,
             provenance,
             report: Value::Null,
+            probe: None,
             weights: network.to_safetensors()?,
         })
     }
@@ -120,12 +124,13 @@ impl Bundle {
     /// # Errors
     /// When the archive cannot be written, which memory alone decides.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let parts = [
+        let mut parts = vec![
             (PIPELINE, json(&self.pipeline)),
             (MODEL, json(&self.model)),
             (WEIGHTS, self.weights.clone()),
             (REPORT, json(&self.report)),
         ];
+        parts.extend(self.probe.as_ref().map(|probe| (PROBE, json(probe))));
         let manifest = Manifest {
             format: FORMAT,
             engine: env!("CARGO_PKG_VERSION").into(),
@@ -226,7 +231,12 @@ impl Bundle {
                 _ => Err(bad(format!("has an entry `{entry}` that does not match its manifest"))),
             }
         };
+        let probe = match manifest.entries.contains_key(PROBE) {
+            true => Some(parse(name, PROBE, &part(PROBE)?)?),
+            false => None,
+        };
         Ok(Self {
+            probe,
             pipeline: parse(name, PIPELINE, &part(PIPELINE)?)?,
             model: parse(name, MODEL, &part(MODEL)?)?,
             report: parse(name, REPORT, &part(REPORT)?)?,

@@ -13,6 +13,7 @@ pub mod device;
 mod error;
 pub mod model;
 mod predictor;
+mod probe;
 mod weights;
 
 /// The library that models are written in, in the one version this workspace uses.
@@ -24,4 +25,5 @@ pub use bundle::{Bundle, Provenance};
 pub use device::{Device, DeviceChoice};
 pub use error::{Error, Result};
 pub use model::{Batch, ModelConfig, Network, Signature};
-pub use predictor::{Predictions, Predictor};
+pub use predictor::{Predictions, Predictor, Prepared};
+pub use probe::Probe;

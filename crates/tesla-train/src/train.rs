@@ -1,5 +1,5 @@
 use serde_json::{Value, json};
-use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Signature};
+use tesla_core::{Bundle, Device, ModelConfig, Network, Probe, Provenance, Signature};
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
@@ -199,6 +199,7 @@ pub fn train_with(
     let report = |rows: &Selection<'_>, only_last: bool| evaluate_rows(&predictor, rows, only_last);
     let valid = valid.as_ref().map(|rows| report(rows, false)).transpose()?;
     let test = test.as_ref().map(|rows| report(rows, only_last)).transpose()?;
+    bundle.probe = Some(Probe::record(&predictor)?);
     bundle.report = json!({ "valid": valid, "test": test, "training": fitted.history });
     Ok(Trained {
         bundle,
