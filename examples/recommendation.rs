@@ -37,7 +37,8 @@ fn main() -> Result<()> {
     if let Some(test) = model.test() {
         let (name, value) = test.headline();
         println!("{name} on held-out ratings: {value:.3}");
-        println!("showing everybody the most popular films: {:.3}", test.baseline);
+        let popular = test.baselines.iter().find_map(|b| b.figures.get("ndcg"));
+        println!("showing everybody the most popular films: {:.3}", popular.unwrap_or(&0.0));
     }
 
     // The model holds no rating of anybody. Who has seen what comes from where it is kept, and is

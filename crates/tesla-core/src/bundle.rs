@@ -1,10 +1,10 @@
 //! The bundle: one sealed file that holds everything a prediction needs, and nothing that runs.
 //!
 //! `model.tesla` is an uncompressed zip of `manifest.json`, `pipeline.json`, `model.json`,
-//! `weights.safetensors` and `report.json`. The manifest carries the SHA-256 of every other
-//! entry; the archive's comment carries the SHA-256 of the whole file before it, so that a
-//! truncated or altered file is refused before any of it is used. The bytes depend on the model
-//! alone: there is no time stamp, no path and no training row inside.
+//! `weights.safetensors`, `report.json` and `probe.json`, which older bundles have not. The manifest
+//! carries the SHA-256 of every other entry; the archive's comment carries the SHA-256 of the whole
+//! file before it, so that a truncated or altered file is refused before any of it is used. The bytes
+//! depend on the model alone: there is no time stamp, no path and no training row inside.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write};
@@ -17,7 +17,7 @@ use tesla_data::{Contract, FittedPipeline, hex_sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
-use crate::{Decision, Device, Error, ModelConfig, Network, Predictor, Result, Signature};
+use crate::{Decision, Device, Error, ModelConfig, Network, Predictor, Probe, Result, Signature};
 
 /// The newest format that this version reads. It writes the oldest that says all there is to say: 1,
 /// or 2 for a model with a [`Decision`], which a reader of format 1 would pass over.
@@ -40,6 +40,8 @@ pub struct Bundle {
     pub decision: Decision,
     /// The figures of the training run.
     pub report: Value,
+    /// Made-up rows with what the model says of them. Bundles of older versions have none.
+    pub probe: Option<Probe>,
     weights: Vec<u8>,
 }
 
@@ -86,6 +88,7 @@ const PIPELINE: &str = "pipeline.json";
 const MODEL: &str = "model.json";
 const WEIGHTS: &str = "weights.safetensors";
 const REPORT: &str = "report.json";
+const PROBE: &str = "probe.json";
 
 /// What the archive's comment starts with; 64 hexadecimal digits follow and end the file.
 const SEAL: &str = "TESLA bundle sha256:";
@@ -112,6 +115,7 @@ impl Bundle {
             provenance,
             decision: Decision::default(),
             report: Value::Null,
+            probe: None,
             weights: network.to_safetensors()?,
         })
     }
@@ -126,12 +130,13 @@ impl Bundle {
     /// # Errors
     /// When the archive cannot be written, which memory alone decides.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let parts = [
+        let mut parts = vec![
             (PIPELINE, json(&self.pipeline)),
             (MODEL, json(&self.model)),
             (WEIGHTS, self.weights.clone()),
             (REPORT, json(&self.report)),
         ];
+        parts.extend(self.probe.as_ref().map(|probe| (PROBE, json(probe))));
         let manifest = Manifest {
             format: if self.decision.is_none() { 1 } else { FORMAT },
             engine: env!("CARGO_PKG_VERSION").into(),
@@ -233,11 +238,16 @@ impl Bundle {
                 _ => Err(bad(format!("has an entry `{entry}` that does not match its manifest"))),
             }
         };
+        let probe = match manifest.entries.contains_key(PROBE) {
+            true => Some(parse(name, PROBE, &part(PROBE)?)?),
+            false => None,
+        };
         let pipeline: FittedPipeline = parse(name, PIPELINE, &part(PIPELINE)?)?;
         if let Some(fault) = manifest.decision.fault(pipeline.target.labels().len()) {
             return Err(bad(format!("has {fault}")));
         }
         Ok(Self {
+            probe,
             pipeline,
             model: parse(name, MODEL, &part(MODEL)?)?,
             report: parse(name, REPORT, &part(REPORT)?)?,

@@ -18,6 +18,7 @@ pub mod model;
 pub mod onnx;
 pub mod ops;
 mod predictor;
+mod probe;
 mod recommend;
 mod weights;
 
@@ -31,5 +32,6 @@ pub use decision::{Calibration, Decision};
 pub use device::{Device, DeviceChoice};
 pub use error::{Error, Result};
 pub use model::{Batch, ModelConfig, Network, Signature};
-pub use predictor::{Predictions, Predictor};
+pub use predictor::{Predictions, Predictor, Prepared};
+pub use probe::Probe;
 pub use recommend::{Ranked, Seen, best};

@@ -1,5 +1,6 @@
 //! The predictor: the only door to a prediction.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Tensor;
@@ -11,8 +12,9 @@ use tesla_data::{FittedInteractions, Inputs, Task};
 
 use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
 
-/// Rows per pass through the network: bounds memory, and keeps tensor shapes few.
-const CHUNK: usize = 256;
+/// Rows per pass through the network, always: bounds memory, gives every tensor one shape, and makes
+/// a row's result independent of how many others there are.
+const TILE: usize = 16;
 
 /// A bundle on a device. Raw rows go in, predictions come out; the contract is enforced on the way.
 #[derive(Debug)]
@@ -22,6 +24,31 @@ pub struct Predictor {
     pub(crate) device: Device,
     /// The vectors of items, each of length 1, once somebody has asked for neighbours.
     pub(crate) directions: OnceLock<Vec<f32>>,
+}
+
+/// Rows that were checked against the contract and prepared: numbers, ready for the network.
+#[derive(Debug)]
+pub struct Prepared {
+    rows: RecordBatch,
+    len: usize,
+    inputs: Inputs,
+}
+
+impl Prepared {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The rows as the contract has them, before they were made numbers.
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
 }
 
 /// Predictions for some rows, in their order.
@@ -90,19 +117,83 @@ impl Predictor {
         rows: &RecordBatch,
         place: &(dyn Fn(usize) -> String + Sync),
     ) -> Result<Predictions> {
+        let prepared = self.prepare_in(pass, rows, place)?;
+        let all = 0..prepared.len();
+        Ok(self.predictions(self.scores(&[(&prepared, all)])?))
+    }
+
+    /// The first half of [`Predictor::predict`]: rows that are checked and made numbers, for
+    /// [`Predictor::scores`].
+    ///
+    /// # Errors
+    /// As [`Predictor::predict`].
+    pub fn prepare(&self, rows: &RecordBatch) -> Result<Prepared> {
+        let place = |row: usize| format!("row {}", row + 1);
+        self.prepare_in(&mut self.bundle.pipeline.pass(), rows, &place)
+    }
+
+    fn prepare_in(
+        &self,
+        pass: &mut Pass<'_>,
+        rows: &RecordBatch,
+        place: &(dyn Fn(usize) -> String + Sync),
+    ) -> Result<Prepared> {
         let rows = self.bundle.contract.conform(rows, Need::Features, place)?;
         let samples = pass.samples(&rows, place)?;
         self.check(&samples.inputs)?;
+        Ok(Prepared {
+            rows,
+            len: samples.len,
+            inputs: samples.inputs,
+        })
+    }
+
+    /// What the network says of some prepared rows of one or several requests, one after the other:
+    /// `[rows, outputs]`. A row's numbers do not depend, to the bit, on the rows beside it.
+    ///
+    /// # Errors
+    /// When the device does not deliver.
+    pub fn scores(&self, parts: &[(&Prepared, Range<usize>)]) -> Result<Vec<f64>> {
+        let shape = &self.bundle.signature.input;
+        let size: usize = shape.iter().product();
         let outputs = self.bundle.signature.outputs;
-        let mut scores = Vec::with_capacity(samples.len * outputs);
-        let order: Vec<usize> = (0..samples.len).collect();
-        for rows in order.chunks(CHUNK) {
-            let batch = Batch::gather(&samples.inputs, rows, self.device.burn())?;
-            scores.extend(read(self.network.forward(batch))?);
+        let total: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+        let mut scores = Vec::with_capacity(total * outputs);
+        let mut values: Vec<f32> = Vec::new();
+        let mut pass = |values: Vec<f32>, filled: usize| -> Result<()> {
+            let batch = Batch::new(values, TILE, shape, self.device.burn());
+            scores.extend(read(self.network.forward(batch))?.take(filled * outputs));
+            Ok(())
+        };
+        let mut filled = 0;
+        for (prepared, rows) in parts {
+            let rows: Vec<usize> = rows.clone().collect();
+            let mut rest = rows.as_slice();
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(TILE - filled));
+                values.extend(prepared.inputs.gather(now)?);
+                filled += now.len();
+                rest = later;
+                if filled == TILE {
+                    pass(std::mem::take(&mut values), filled)?;
+                    filled = 0;
+                }
+            }
         }
+        if filled > 0 {
+            // A pass always has as many rows: kernels choose their order of summing by that number.
+            values.resize(TILE * size, 0.0);
+            pass(values, filled)?;
+        }
+        Ok(scores)
+    }
+
+    /// The last step of [`Predictor::predict`]: `scores` as probabilities or in the target's unit.
+    pub fn predictions(&self, mut scores: Vec<f64>) -> Predictions {
         let target = &self.bundle.pipeline.target;
-        Ok(match target {
+        match target {
             FittedTarget::Classes { labels, .. } => {
+                let outputs = self.bundle.signature.outputs;
                 let decision = &self.bundle.decision;
                 for row in scores.chunks_exact_mut(outputs) {
                     softmax(row);
@@ -119,7 +210,7 @@ impl Predictor {
             FittedTarget::Value { .. } => {
                 Predictions::Values(scores.into_iter().map(|y| self.value(y)).collect())
             }
-        })
+        }
     }
 
     /// What the network says in the target's unit: a rating within the range of those it learned from.

@@ -1,12 +1,32 @@
-//! The prediction server: sealed models behind HTTP.
+//! The prediction server: sealed models behind HTTP and gRPC.
 //!
-//! Two doors to the same predictor: the Open Inference Protocol (`/v2`, JSON tensors by column)
-//! that KServe and Triton clients speak, and `/v1/models/{name}/predict` that takes plain JSON
-//! rows. Whatever a client sends, a wrong request is answered with a 4xx and one sentence.
+//! Three doors to the same predictor: the Open Inference Protocol (`/v2`, tensors by column) that
+//! KServe and Triton clients speak, over HTTP and gRPC; `/v1/models/{name}/predict` that takes plain
+//! rows as JSON, CSV or images; and MLflow's `/invocations`. Whatever a client sends, a wrong request
+//! is answered with a 4xx and one sentence.
+//!
+//! A request is read and prepared on its own, waits in its model's queue as numbers, passes the
+//! network beside others, and is answered: `server.rs`, `protocol/`, `model.rs`, `queue.rs`.
 
+mod body;
+mod config;
 mod error;
-mod infer;
-mod rows;
+mod keys;
+mod listen;
+mod metrics;
+mod model;
+mod openapi;
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[rustfmt::skip]
+mod proto;
+mod protocol;
+mod queue;
 mod server;
+mod store;
 
-pub use server::{Model, router, serve};
+pub use config::{ADDRESS, Batching, Config, Drain, Limits, Tls};
+pub use error::{Error, Result};
+pub use keys::Keys;
+pub use listen::{listen, serve};
+pub use server::{Model, router, router_of};
+pub use store::{Listed, Store};

@@ -1,26 +1,38 @@
-use std::collections::BTreeMap;
-use std::future::Future;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
-use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path, State};
-use axum::response::IntoResponse;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Json, Router};
 use serde_json::{Value, json};
-use tesla_core::{Predictions, Predictor};
-use tesla_data::arrow::array::RecordBatch;
-use tokio::net::TcpListener;
+use tesla_core::Predictor;
+use tokio::sync::Semaphore;
 
+use crate::config::Config;
 use crate::error::Failure;
-use crate::{infer, rows};
+use crate::model::{Asked, Loaded};
+use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
+use crate::protocol::invocations::{self, Invocation};
+use crate::protocol::{infer, rest, rows};
+use crate::store::Store;
+use crate::{body, openapi};
 
-/// The largest request body, in bytes.
-const MAX_BODY: usize = 64 << 20;
-/// The only version of a model this server offers.
-const VERSION: &str = "1";
+/// What the server calls itself.
+pub(crate) const NAME: &str = "tesla";
+/// What it does beyond the protocol's core.
+pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
+/// The header by which a request is found in the log.
+const REQUEST_ID: &str = "x-request-id";
 
 /// A model under a name.
 pub struct Model {
@@ -30,139 +42,379 @@ pub struct Model {
     pub predictor: Predictor,
 }
 
-type Models = Arc<BTreeMap<String, Arc<Model>>>;
-type Answer<T = Json<Value>> = Result<T, Failure>;
-
-/// Serves `models` on `listener` until `shutdown` resolves; requests under way are finished.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    models: Vec<Model>,
-    listener: TcpListener,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, router(models))
-        .with_graceful_shutdown(shutdown)
-        .await
-}
-
-/// The routes, for a program that has a server of its own.
-pub fn router(models: Vec<Model>) -> Router {
-    let models: Models = Arc::new(
-        models
-            .into_iter()
-            .map(|model| (model.name.clone(), Arc::new(model)))
-            .collect(),
-    );
-    Router::new()
-        .route("/v2", get(server_metadata))
-        .route("/v2/health/live", get(|| async { Json(json!({ "live": true })) }))
-        .route("/v2/health/ready", get(|| async { Json(json!({ "ready": true })) }))
-        .route("/v2/models/{model}", get(metadata))
-        .route("/v2/models/{model}/ready", get(ready))
-        .route("/v2/models/{model}/infer", post(infer_latest))
-        .route("/v2/models/{model}/versions/{version}", get(metadata_of))
-        .route("/v2/models/{model}/versions/{version}/ready", get(ready_of))
-        .route("/v2/models/{model}/versions/{version}/infer", post(infer_version))
-        .route("/v1/models/{model}/predict", post(predict))
-        .method_not_allowed_fallback(|| async {
-            Failure::method_not_allowed("this address takes another method: predictions are asked for with POST, everything else with GET")
-        })
-        .fallback(|| async {
-            Failure::not_found("no such address: models are under `/v1/models` and `/v2/models`")
-        })
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .with_state(models)
-}
-
-/// What [`serve`] will listen on, for a message.
 impl Model {
-    /// The address of the friendly endpoint.
+    /// Where to ask the model for predictions of plain rows.
     pub fn predict_url(&self, addr: SocketAddr) -> String {
         format!("http://{addr}/v1/models/{}/predict", self.name)
     }
 }
 
-async fn server_metadata() -> Json<Value> {
-    Json(json!({ "name": "tesla", "version": env!("CARGO_PKG_VERSION"), "extensions": [] }))
+/// What all requests share.
+pub(crate) struct Server {
+    pub(crate) store: Arc<Store>,
+    /// Room for requests at work.
+    requests: Semaphore,
+    /// Whether the server is about to end.
+    pub(crate) draining: AtomicBool,
+    /// What this run's request ids start with, and their count.
+    ids: (u32, AtomicU64),
 }
 
-async fn metadata(State(models): State<Models>, Path(name): Path<String>) -> Answer {
-    Ok(Json(infer::metadata(&*find(&models, &name, VERSION)?, VERSION)))
-}
-
-async fn metadata_of(
-    State(models): State<Models>,
-    Path((name, version)): Path<(String, String)>,
-) -> Answer {
-    Ok(Json(infer::metadata(&*find(&models, &name, &version)?, VERSION)))
-}
-
-async fn ready(State(models): State<Models>, Path(name): Path<String>) -> Answer {
-    find(&models, &name, VERSION)?;
-    Ok(Json(json!({ "name": name, "ready": true })))
-}
-
-async fn ready_of(
-    State(models): State<Models>,
-    Path((name, version)): Path<(String, String)>,
-) -> Answer {
-    find(&models, &name, &version)?;
-    Ok(Json(json!({ "name": name, "ready": true })))
-}
-
-async fn infer_latest(
-    State(models): State<Models>,
-    Path(name): Path<String>,
-    body: Bytes,
-) -> Answer<impl IntoResponse> {
-    run_infer(find(&models, &name, VERSION)?, body).await
-}
-
-async fn infer_version(
-    State(models): State<Models>,
-    Path((name, version)): Path<(String, String)>,
-    body: Bytes,
-) -> Answer<impl IntoResponse> {
-    run_infer(find(&models, &name, &version)?, body).await
-}
-
-async fn run_infer(model: Arc<Model>, body: Bytes) -> Answer {
-    let (request, rows) = infer::parse(
-        &body,
-        &model.predictor.bundle().contract,
-        &model.predictor.bundle().pipeline,
-    )?;
-    let predictions = run(&model, rows).await?;
-    Ok(Json(infer::respond(&request, &model.name, VERSION, &predictions)?))
-}
-
-async fn predict(State(models): State<Models>, Path(name): Path<String>, body: Bytes) -> Answer {
-    let model = find(&models, &name, VERSION)?;
-    let rows = rows::parse(&body, &model.predictor.bundle().contract)?;
-    let predictions = run(&model, rows).await?;
-    Ok(Json(rows::respond(&predictions)))
-}
-
-/// Predicts on a thread of its own: the network must not hold up other connections.
-async fn run(model: &Arc<Model>, rows: RecordBatch) -> Answer<Predictions> {
-    let model = model.clone();
-    tokio::task::spawn_blocking(move || model.predictor.predict(&rows))
-        .await
-        .map_err(Failure::internal)?
-        .map_err(Failure::from)
-}
-
-fn find(models: &Models, name: &str, version: &str) -> Answer<Arc<Model>> {
-    let Some(model) = models.get(name) else {
-        let names: Vec<&String> = models.keys().collect();
-        return Err(Failure::not_found(format!("no model `{name}`: this server has {names:?}")));
-    };
-    match version == VERSION {
-        true => Ok(model.clone()),
-        false => Err(Failure::not_found(format!(
-            "no version `{version}` of `{name}`: this server has `{VERSION}`"
-        ))),
+impl Server {
+    pub(crate) fn new(store: Arc<Store>) -> Self {
+        let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self {
+            requests: Semaphore::new(store.config().limits.requests.min(Semaphore::MAX_PERMITS)),
+            store,
+            draining: AtomicBool::new(false),
+            ids: (started.map_or(0, |d| d.as_nanos() as u32), AtomicU64::new(0)),
+        }
     }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed) && !self.store.current().is_empty()
+    }
+}
+
+type Shared = State<Arc<Server>>;
+type Answer<T = Json<Value>> = Result<T, Failure>;
+
+/// The routes with the models given, for a program that has a server of its own.
+pub fn router(models: Vec<Model>) -> Router {
+    let store = store_of(models);
+    router_of(Arc::new(store))
+}
+
+/// The routes of a store, for a program that has a server of its own.
+pub fn router_of(store: Arc<Store>) -> Router {
+    routes(Arc::new(Server::new(store)))
+}
+
+pub(crate) fn store_of(models: Vec<Model>) -> Store {
+    let store = Store::without_files(Config::default());
+    for model in models {
+        if let Err(error) = store.insert(&model.name, model.predictor) {
+            tracing::error!(%error, "a model cannot be served");
+        }
+    }
+    store
+}
+
+pub(crate) fn routes(server: Arc<Server>) -> Router {
+    let limit = server.store.config().limits.body;
+    let grpc = GrpcInferenceServiceServer::new(server.clone())
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+        .send_compressed(tonic::codec::CompressionEncoding::Gzip)
+        .max_decoding_message_size(limit);
+    Router::new()
+        .route("/", get(|| async { openapi::page(openapi::PLAYGROUND) }))
+        .route("/docs", get(|| async { openapi::page(openapi::DOCS) }))
+        .route("/openapi.json", get(document))
+        .route("/metrics", get(metrics))
+        .route("/ping", get(live))
+        .route("/health", get(live))
+        .route("/invocations", post(invoke_only))
+        .route("/v1/models/{model}/predict", post(predict))
+        .route("/v1/models/{model}/invocations", post(invoke))
+        .route("/v2", get(server_metadata))
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(ready))
+        .route("/v2/models/{model}", get(metadata))
+        .route("/v2/models/{model}/ready", get(model_ready))
+        .route("/v2/models/{model}/config", get(config))
+        .route("/v2/models/{model}/infer", post(infer))
+        .route("/v2/models/{model}/versions/{version}", get(metadata))
+        .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
+        .route("/v2/models/{model}/versions/{version}/config", get(config))
+        .route("/v2/models/{model}/versions/{version}/infer", post(infer))
+        .route("/v2/repository/index", get(index).post(index))
+        .route("/v2/repository/models/{model}/load", post(load))
+        .route("/v2/repository/models/{model}/unload", post(unload))
+        .route("/v2/repository/models/{model}/rollback", post(roll_back))
+        .route_service("/inference.GRPCInferenceService/{method}", grpc)
+        .method_not_allowed_fallback(|| async {
+            Failure::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this address takes another method: predictions are asked for with POST, everything else with GET",
+            )
+        })
+        .fallback(|| async {
+            Failure::not_found("no such address: `/openapi.json` lists what there is")
+        })
+        .layer(from_fn_with_state(server.clone(), observe))
+        .with_state(server)
+}
+
+/// Around every request: who asks, whether there is room, an id, a panic that must not spread, and
+/// what is counted and logged. What was sent is not logged.
+async fn observe(State(server): Shared, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let config = server.store.config();
+    let is_grpc = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let id = server.request_id(request.headers());
+    let method = request.method().clone();
+    let uri = request.uri().clone();
+    let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
+    let metrics = &server.store.metrics;
+    metrics.in_flight.inc();
+    let done = InFlight(&metrics.in_flight);
+
+    let is_open = matches!(
+        uri.path(),
+        "/" | "/docs" | "/ping" | "/health" | "/v2/health/live" | "/v2/health/ready"
+    );
+    let response = if !is_open && !config.keys.admit(request.headers()) {
+        let message = "this server asks for a key: send `Authorization: Bearer KEY`";
+        refuse(Failure::new(StatusCode::UNAUTHORIZED, message), is_grpc)
+    } else if is_open || uri.path() == "/metrics" {
+        guarded(next.run(request)).await
+    } else {
+        match server.requests.try_acquire() {
+            Ok(_permit) => guarded(next.run(request)).await,
+            Err(_) => {
+                let message = "as many requests are at work as may be: try again later";
+                refuse(Failure::busy(message, 1.0), is_grpc)
+            }
+        }
+    };
+    drop(done);
+    let mut response = match is_grpc {
+        true => response,
+        false => body::pack(response, accepted).await,
+    };
+    let status = response.status();
+    metrics.answered(status);
+    let (status_code, path) = (status.as_u16(), uri.path());
+    let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+    let shown: String = path.chars().take(200).collect();
+    if status.is_server_error() {
+        tracing::warn!(id, %method, path = shown, status = status_code, milliseconds, "refused");
+    } else if status.is_client_error() {
+        tracing::info!(id, %method, path = shown, status = status_code, milliseconds, "refused");
+    } else {
+        tracing::debug!(id, %method, path = shown, status = status_code, milliseconds, "answered");
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// Counts a request as at work until it is dropped, also when the client goes away.
+struct InFlight<'a>(&'a prometheus_client::metrics::gauge::Gauge);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn refuse(failure: Failure, is_grpc: bool) -> Response {
+    match is_grpc {
+        true => tonic::Status::from(failure).into_http(),
+        false => failure.into_response(),
+    }
+}
+
+/// A panic costs one request.
+async fn guarded(answer: impl Future<Output = Response>) -> Response {
+    let mut answer = std::pin::pin!(answer);
+    std::future::poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
+        polled.unwrap_or_else(|_| Poll::Ready(Failure::internal("a panic").into_response()))
+    })
+    .await
+}
+
+impl Server {
+    /// The client's own id, where it is short and plain; otherwise the next of this run.
+    fn request_id(&self, headers: &HeaderMap) -> String {
+        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        let is_plain = |id: &&str| {
+            (1..=64).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+        };
+        match given.filter(is_plain) {
+            Some(id) => id.into(),
+            None => format!("{:08x}-{}", self.ids.0, self.ids.1.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+
+    /// When a request that starts now must be over.
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.store.config().limits.time
+    }
+
+    async fn read(&self, request: Request, deadline: Instant) -> Answer<(HeaderMap, Bytes)> {
+        let (parts, body) = request.into_parts();
+        let read = body::read(body, &parts.headers, self.store.config().limits.body);
+        let late = |_| {
+            let message = "the body did not arrive in time";
+            Failure::new(StatusCode::REQUEST_TIMEOUT, message)
+        };
+        let bytes = tokio::time::timeout_at(deadline.into(), read).await.map_err(late)??;
+        Ok((parts.headers, bytes))
+    }
+}
+
+/// The model of an address, and its version where it has one.
+struct Named(String, Option<String>);
+
+impl FromRequestParts<Arc<Server>> for Named {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Server>) -> Answer<Self> {
+        let bad = |_: PathRejection| Failure::bad_request("the address is not UTF-8");
+        let Path(mut names) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(bad)?;
+        let version = match names.len() {
+            2.. => names.pop().map(|(_, version)| version),
+            _ => None,
+        };
+        Ok(Self(names.pop().map(|(_, name)| name).unwrap_or_default(), version))
+    }
+}
+
+impl Named {
+    fn find(&self, server: &Server) -> Answer<Arc<Loaded>> {
+        server.store.find(&self.0, self.1.as_deref())
+    }
+}
+
+async fn live() -> Json<Value> {
+    Json(json!({ "live": true }))
+}
+
+async fn ready(State(server): Shared) -> Response {
+    match server.is_ready() {
+        true => Json(json!({ "ready": true })).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false }))).into_response(),
+    }
+}
+
+async fn server_metadata() -> Json<Value> {
+    Json(json!({ "name": NAME, "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS }))
+}
+
+async fn metadata(State(server): Shared, named: Named) -> Answer {
+    let model = named.find(&server)?;
+    Ok(Json(rest::metadata(&model, &server.store.versions(&model.name))))
+}
+
+async fn model_ready(State(server): Shared, named: Named) -> Answer {
+    named.find(&server)?;
+    Ok(Json(json!({ "name": named.0, "ready": true })))
+}
+
+/// What a client of the protocol may want to know of batching.
+async fn config(State(server): Shared, named: Named) -> Answer {
+    let model = named.find(&server)?;
+    let batching = server.store.config().batching;
+    Ok(Json(json!({
+        "name": model.name,
+        "platform": infer::platform(model.bundle()),
+        "max_batch_size": 0,
+        "dynamic_batching": {
+            "preferred_batch_size": [batching.rows],
+            "max_queue_delay_microseconds": batching.delay.as_micros() as u64,
+        },
+    })))
+}
+
+async fn infer(State(server): Shared, named: Named, request: Request) -> Answer<Response> {
+    let model = named.find(&server)?;
+    let deadline = server.deadline();
+    let (headers, body) = server.read(request, deadline).await?;
+    let length = headers.get(rest::JSON_LENGTH).cloned();
+    let read = {
+        let body = body.clone();
+        move |bundle: &_| {
+            let (wanted, tensors) = rest::parse(&body, length.as_ref(), bundle)?;
+            let time = wanted.timeout.map(Duration::from_micros);
+            let rows = infer::rows(tensors, bundle)?;
+            Ok(Asked { rows, wanted, time })
+        }
+    };
+    let limits = &server.store.config().limits;
+    let (predictions, wanted) = model.predict(limits, deadline, body.len() / 8, read).await?;
+    rest::respond(&model, &wanted, predictions)
+}
+
+async fn predict(State(server): Shared, named: Named, request: Request) -> Answer<Response> {
+    let model = named.find(&server)?;
+    let deadline = server.deadline();
+    let (headers, body) = server.read(request, deadline).await?;
+    let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
+    let limits = &server.store.config().limits;
+    let read = |size, rows: rows::Rows| {
+        model.predict(limits, deadline, size, move |bundle| Ok(rows.read(bundle)?.into()))
+    };
+    let (predictions, ()) = read(rows.size(), rows).await?;
+    Ok(Json(rows::respond(&model, &predictions)).into_response())
+}
+
+async fn invoke(State(server): Shared, named: Named, request: Request) -> Answer {
+    let model = named.find(&server)?;
+    run_invocation(&server, model, request).await
+}
+
+async fn invoke_only(State(server): Shared, request: Request) -> Answer {
+    let model = server.store.only()?;
+    run_invocation(&server, model, request).await
+}
+
+async fn run_invocation(server: &Server, model: Arc<Loaded>, request: Request) -> Answer {
+    let deadline = server.deadline();
+    let (headers, body) = server.read(request, deadline).await?;
+    let asked = Invocation::new(body, headers.get(header::CONTENT_TYPE))?;
+    let limits = &server.store.config().limits;
+    let size = asked.size();
+    let read = move |bundle: &_| Ok(asked.read(bundle)?.into());
+    let (predictions, ()) = model.predict(limits, deadline, size, read).await?;
+    Ok(Json(invocations::respond(&predictions)))
+}
+
+async fn index(State(server): Shared) -> Json<Value> {
+    Json(json!(server.store.list()))
+}
+
+async fn load(State(server): Shared, named: Named) -> Answer {
+    control(server, move |store| store.load(&named.0)).await
+}
+
+async fn unload(State(server): Shared, named: Named) -> Answer {
+    control(server, move |store| store.unload(&named.0)).await
+}
+
+async fn roll_back(State(server): Shared, named: Named) -> Answer {
+    control(server, move |store| store.roll_back(&named.0).map(|_| ())).await
+}
+
+/// Changes what is served, if clients may.
+async fn control(
+    server: Arc<Server>,
+    change: impl FnOnce(&Store) -> Result<(), Failure> + Send + 'static,
+) -> Answer {
+    if !server.store.config().control {
+        let message = "clients may not load models here: start the server with `--control`";
+        return Err(Failure::new(StatusCode::FORBIDDEN, message));
+    }
+    let store = server.store.clone();
+    tokio::task::spawn_blocking(move || change(&store))
+        .await
+        .map_err(Failure::internal)??;
+    Ok(Json(json!({})))
+}
+
+async fn metrics(State(server): Shared) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], server.store.metrics.text()).into_response()
+}
+
+async fn document(State(server): Shared) -> Json<Value> {
+    Json(openapi::document(&server.store.current()))
 }

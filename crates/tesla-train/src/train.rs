@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tesla_core::{Bundle, Device, ModelConfig, Network, Provenance, Seen, Signature};
+use tesla_core::{Bundle, Device, ModelConfig, Network, Probe, Provenance, Seen, Signature};
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
@@ -325,6 +325,7 @@ pub fn train_with(
     let kept = |report: &Option<Report>| report.as_ref().map(Report::without_rows);
     bundle.report =
         json!({ "valid": kept(&valid), "test": kept(&test), "training": fitted.history });
+    bundle.probe = Some(Probe::record(&predictor)?);
     Ok(Trained {
         bundle,
         test,

@@ -70,10 +70,10 @@ pub mod ingest {
 
 /// Everything between a raw column and a tensor.
 pub mod prepare {
+    pub use tesla_data::augment::AugmentConfig;
     pub use tesla_data::config::{
         BinStrategy, Bins, Bounds, ColumnConfig, Constant, Encode, Impute, Scale, TimePart,
     };
-    pub use tesla_data::augment::AugmentConfig;
     pub use tesla_data::prepare::{
         Cell, ColumnNotice, FittedColumn, FittedPipeline, FittedStep, FittedTarget, Pipeline, Step,
         augment, register, without_outliers,

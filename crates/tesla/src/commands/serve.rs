@@ -1,21 +1,27 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::{Context, Result, bail};
+use clap::{Parser, ValueEnum};
 use tesla::{Bundle, DeviceChoice};
-use tesla_serve::Model;
+use tesla_serve::{Batching, Config, Drain, Keys, Limits, Store, Tls};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::open_device;
 use crate::show;
 
 #[derive(Parser)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// A model file.
-    model: PathBuf,
+    /// Model files, or folders of models: `NAME.tesla`, `NAME/model.tesla` or
+    /// `NAME/VERSION/model.tesla`.
+    #[arg(required = true)]
+    models: Vec<PathBuf>,
     /// Where to listen; port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, default_value_t = tesla_serve::ADDRESS)]
     addr: SocketAddr,
     /// What to call the model. Default: its file name, or its folder's for `model.tesla`.
     #[arg(long)]
@@ -23,30 +29,164 @@ pub(crate) struct Args {
     /// `auto`, `wgpu`, `wgpu:N`, `flex` or `ndarray`.
     #[arg(long, default_value_t)]
     device: DeviceChoice,
+
+    /// Rows of one pass through the network, at most.
+    #[arg(long, default_value_t = Batching::default().rows, help_heading = "Batching")]
+    batch_rows: usize,
+    /// Milliseconds that the first request of a pass waits for others.
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "MS",
+        help_heading = "Batching"
+    )]
+    batch_delay: f64,
+    /// Requests that may wait for a model; one more is refused with 503.
+    #[arg(long, default_value_t = Batching::default().queue, help_heading = "Batching")]
+    queue: usize,
+
+    /// Bytes of a request's body, unpacked or not.
+    #[arg(long, default_value_t = Limits::default().body, value_name = "BYTES", help_heading = "Limits")]
+    max_body: usize,
+    /// Rows of a request.
+    #[arg(long, default_value_t = Limits::default().rows, value_name = "ROWS", help_heading = "Limits")]
+    max_rows: usize,
+    /// Requests at work at the same time.
+    #[arg(long, default_value_t = Limits::default().requests, value_name = "N", help_heading = "Limits")]
+    max_requests: usize,
+    /// Open connections.
+    #[arg(long, default_value_t = Limits::default().connections, value_name = "N", help_heading = "Limits")]
+    max_connections: usize,
+    /// Seconds a request may take.
+    #[arg(
+        long,
+        default_value_t = 30.0,
+        value_name = "S",
+        help_heading = "Limits"
+    )]
+    timeout: f64,
+    /// Seconds that a client has for a request's header.
+    #[arg(
+        long,
+        default_value_t = 30.0,
+        value_name = "S",
+        help_heading = "Limits"
+    )]
+    header_timeout: f64,
+
+    /// A file of API keys, one a line; without any key, everybody may ask. `TESLA_API_KEYS` holds
+    /// more, between commas.
+    #[arg(long, value_name = "FILE", help_heading = "Security")]
+    api_keys: Option<PathBuf>,
+    /// The certificate of a server that speaks TLS, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Security"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "Security"
+    )]
+    tls_key: Option<PathBuf>,
+    /// Let clients load, unload and roll back models.
+    #[arg(long, help_heading = "Models")]
+    control: bool,
+    /// Seconds between two looks for new models; 0 for never.
+    #[arg(long, default_value_t = 2.0, value_name = "S", help_heading = "Models")]
+    watch: f64,
+    /// Versions of a model that stay loaded: the newest, and those to roll back to.
+    #[arg(long, default_value_t = 2, value_name = "N", help_heading = "Models")]
+    versions: usize,
+    /// How the log on standard error is written.
+    #[arg(long, value_enum, default_value_t = Log::Text, help_heading = "Log")]
+    log: Log,
+    /// What is in it: `debug` has every request, `info` those that were refused.
+    #[arg(long, value_enum, default_value_t = Level::Info, help_heading = "Log")]
+    log_level: Level,
+    /// Seconds that the server says "not ready" at the end, and still answers.
+    #[arg(long, default_value_t = 0.0, value_name = "S", help_heading = "Limits")]
+    drain_delay: f64,
+    /// Seconds that requests under way may then take.
+    #[arg(
+        long,
+        default_value_t = 30.0,
+        value_name = "S",
+        help_heading = "Limits"
+    )]
+    drain_timeout: f64,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum Log {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+const AFTER_HELP: &str = "\
+Addresses:
+  /                              a page to try the models on
+  /docs, /openapi.json           what there is to ask
+  POST /v1/models/NAME/predict   JSON rows, CSV or images in, predictions out
+  POST /v2/models/NAME/infer     the Open Inference Protocol; gRPC on the same port
+  POST /invocations              MLflow's formats
+  /v2/health/live, /v2/health/ready, /metrics";
+
 pub(crate) fn run(args: Args) -> Result<()> {
-    let bundle = Bundle::load(&args.model)?;
-    let example = show::example_row(&bundle);
-    let predictor = bundle.predictor(&open_device(args.device)?)?;
-    let model = Model {
-        name: args.name.unwrap_or_else(|| name(&args.model)),
-        predictor,
+    log(args.log, args.log_level);
+    let config = config(&args)?;
+    let single = match args.models.as_slice() {
+        [one] => Some(one),
+        _ => None,
     };
+    if args.name.is_some() && single.is_none() {
+        bail!("`--name` is for one model: name the files instead");
+    }
+    let store = Store::new(open_device(args.device)?, config);
+    for path in &args.models {
+        store.add(path, args.name.as_deref())?;
+    }
+    let scheme = if args.tls_cert.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let example = single
+        .filter(|path| path.is_file())
+        .and_then(|path| Bundle::load(path).ok())
+        .map(|bundle| show::example_row(&bundle));
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(args.addr)
             .await
             .with_context(|| format!("cannot listen on `{}`", args.addr))?;
-        let addr = listener.local_addr()?;
+        let url = format!("{scheme}://{}", listener.local_addr()?);
         {
+            let mut names: Vec<String> = store.list().into_iter().map(|line| line.name).collect();
+            names.dedup();
             let mut stdout = std::io::stdout().lock();
-            writeln!(stdout, "serving `{}` on http://{addr}", model.name)?;
-            writeln!(stdout, "try    curl {} -d '{example}'", model.predict_url(addr))?;
+            writeln!(stdout, "serving `{}` on {url}", names.join("`, `"))?;
+            if let (Some(example), Some(name)) = (example, names.first()) {
+                writeln!(stdout, "try    curl {url}/v1/models/{name}/predict -d '{example}'")?;
+            }
+            writeln!(stdout, "look   {url}/ is a page to try it on, {url}/docs says more")?;
             writeln!(stdout, "stop   Ctrl-C; requests under way are finished")?;
             stdout.flush()?;
         }
-        tesla_serve::serve(vec![model], listener, stop()).await?;
+        tesla_serve::listen(Arc::new(store), listener, stop()).await?;
         Ok(())
     })
 }
@@ -59,6 +199,74 @@ pub(super) fn name(path: &Path) -> String {
         ("model", Some(folder)) => folder.to_string_lossy().into_owned(),
         (stem, _) => stem.to_string(),
     }
+}
+
+fn config(args: &Args) -> Result<Config> {
+    let seconds = |name: &str, value: f64| {
+        Duration::try_from_secs_f64(value)
+            .with_context(|| format!("`--{name} {value}` is not a time: expected 0 or more"))
+    };
+    let file = match &args.api_keys {
+        None => Keys::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read `{}`", path.display()))?;
+            let keys = Keys::parse(&text);
+            if keys.is_empty() {
+                bail!("`{}` holds no key: expected one a line", path.display());
+            }
+            keys
+        }
+    };
+    let environment = std::env::var("TESLA_API_KEYS").unwrap_or_default();
+    let watch = seconds("watch", args.watch)?;
+    Ok(Config {
+        batching: Batching {
+            rows: args.batch_rows,
+            delay: seconds("batch-delay", args.batch_delay / 1e3)?,
+            queue: args.queue,
+        },
+        limits: Limits {
+            body: args.max_body,
+            rows: args.max_rows,
+            requests: args.max_requests,
+            connections: args.max_connections,
+            time: seconds("timeout", args.timeout)?,
+            header_time: seconds("header-timeout", args.header_timeout)?,
+        },
+        keys: file.and(Keys::parse(&environment)),
+        control: args.control,
+        watch: (!watch.is_zero()).then_some(watch),
+        versions: args.versions,
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificate, key)| Tls { certificate, key }),
+        drain: Drain {
+            delay: seconds("drain-delay", args.drain_delay)?,
+            time: seconds("drain-timeout", args.drain_timeout)?,
+        },
+    })
+}
+
+fn log(log: Log, level: Level) {
+    let level = match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_target(false);
+    let done = match log {
+        Log::Text => builder.with_ansi(false).try_init(),
+        Log::Json => builder.json().flatten_event(true).try_init(),
+    };
+    // A program that embeds this command has a log of its own.
+    let _ = done;
 }
 
 /// Resolves at Ctrl-C, and at SIGTERM where there is one.

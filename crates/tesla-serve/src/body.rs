@@ -1,0 +1,163 @@
+//! Bodies: read up to a limit, unpacked up to the same limit, packed for clients that like it.
+
+use std::io::{Read, Write};
+use std::pin::Pin;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use flate2::Compression;
+use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::write::{GzEncoder, ZlibEncoder};
+use hyper::body::Body as _;
+
+use crate::error::Failure;
+
+/// Answers of fewer bytes are not worth packing.
+const WORTH_PACKING: usize = 1024;
+
+/// All bytes of a body, unpacked.
+///
+/// # Errors
+/// When there are more than `limit`, before or after they are unpacked, or the packing is broken or
+/// unknown.
+pub(crate) async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Failure> {
+    let packed = collect(body, headers, limit).await?;
+    let packing = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
+    match packing {
+        None | Some(b"identity" | b"") => Ok(packed),
+        Some(b"gzip" | b"x-gzip") => unpack(MultiGzDecoder::new(&packed[..]), limit),
+        Some(b"deflate") => unpack(ZlibDecoder::new(&packed[..]), limit),
+        Some(_) => Err(Failure::unsupported(
+            "the body is packed in a way this server does not read: expected `gzip`, `deflate` or none",
+        )),
+    }
+}
+
+async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Failure> {
+    let said = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    if said.is_some_and(|length: u64| length > limit as u64) {
+        return Err(too_large(limit));
+    }
+    let mut body = std::pin::pin!(body);
+    let mut first = Bytes::new();
+    let mut all: Vec<u8> = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::as_mut(&mut body).poll_frame(cx)).await {
+        let frame = frame.map_err(|_| Failure::bad_request("the body ended early"))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if first.len() + all.len() + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        // Nearly always there is one piece, which is not copied.
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
+}
+
+fn too_large(limit: usize) -> Failure {
+    Failure::too_large(format!("the body has more than {limit} bytes, unpacked or not"))
+}
+
+fn unpack(reader: impl Read, limit: usize) -> Result<Bytes, Failure> {
+    let mut bytes = Vec::new();
+    reader
+        .take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|_| Failure::bad_request("the body is not packed as its header says"))?;
+    match bytes.len() > limit {
+        true => Err(too_large(limit)),
+        false => Ok(bytes.into()),
+    }
+}
+
+/// Packs an answer of a known size, where the client says that it can unpack it.
+pub(crate) async fn pack(response: Response, accepted: Option<HeaderValue>) -> Response {
+    let accepted = accepted
+        .as_ref()
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let accepts = |name: &str| {
+        accepted.split(',').any(|offer| {
+            let mut parts = offer.split(';').map(str::trim);
+            let is_zero = |q: &str| matches!(q, "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
+            parts.next() == Some(name) && !parts.any(is_zero)
+        })
+    };
+    let name = match (accepts("gzip"), accepts("deflate")) {
+        (true, _) => "gzip",
+        (_, true) => "deflate",
+        _ => return response,
+    };
+    let size = response.body().size_hint().exact().unwrap_or(0);
+    if size < WORTH_PACKING as u64 || response.headers().contains_key(header::CONTENT_ENCODING) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let plain = match collect(body, &HeaderMap::new(), usize::MAX).await {
+        Ok(plain) => plain,
+        Err(failure) => return failure.into_response(),
+    };
+    let packed = match name {
+        "gzip" => {
+            let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
+            writer.write_all(&plain).and_then(|()| writer.finish())
+        }
+        _ => {
+            let mut writer = ZlibEncoder::new(Vec::new(), Compression::fast());
+            writer.write_all(&plain).and_then(|()| writer.finish())
+        }
+    };
+    let Ok(packed) = packed else {
+        return Response::from_parts(parts, Body::from(plain));
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts
+        .headers
+        .insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+    parts
+        .headers
+        .insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    Response::from_parts(parts, Body::from(packed))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use super::*;
+
+    fn read_now(packed: Vec<u8>, packing: &str, limit: usize) -> Result<Bytes, Failure> {
+        let packing = HeaderValue::from_str(packing).unwrap();
+        let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, packing)]);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(read(packed.into(), &headers, limit))
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut writer = GzEncoder::new(Vec::new(), Compression::best());
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_unpacked_is_bounded_too() {
+        let bomb = gzip(&vec![0; 10 << 20]);
+        assert!(bomb.len() < 1 << 14);
+        let refused = read_now(bomb, "gzip", 1 << 16).unwrap_err();
+        assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(read_now(gzip(b"rows"), "gzip", 4).unwrap(), "rows");
+        assert_eq!(read_now(gzip(b"rows!"), "gzip", 4).unwrap_err().status.as_u16(), 413);
+        assert_eq!(read_now(vec![1, 2, 3], "gzip", 10).unwrap_err().status.as_u16(), 400);
+        assert_eq!(read_now(vec![1, 2, 3], "br", 10).unwrap_err().status.as_u16(), 415);
+        assert_eq!(read_now(vec![1; 5], "identity", 4).unwrap_err().status.as_u16(), 413);
+    }
+}

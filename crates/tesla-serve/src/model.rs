@@ -1,0 +1,136 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tesla_core::{Bundle, Predictions, Predictor, Prepared};
+use tesla_data::arrow::array::RecordBatch;
+
+use crate::config::{Batching, Limits};
+use crate::error::Failure;
+use crate::metrics::{Metrics, ModelMetrics};
+use crate::protocol::infer::image_of;
+use crate::queue::Queue;
+
+/// More values than this are prepared on a thread that may be held up.
+const INLINE: usize = 4096;
+
+/// What a request's body says.
+pub(crate) struct Asked<W> {
+    pub(crate) rows: RecordBatch,
+    /// How the answer should look.
+    pub(crate) wanted: W,
+    /// How long it may take, when that is said.
+    pub(crate) time: Option<Duration>,
+}
+
+impl From<RecordBatch> for Asked<()> {
+    fn from(rows: RecordBatch) -> Self {
+        Self {
+            rows,
+            wanted: (),
+            time: None,
+        }
+    }
+}
+
+/// One version of a model, ready to answer.
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) version: u64,
+    predictor: Arc<Predictor>,
+    queue: Queue,
+    metrics: Arc<ModelMetrics>,
+}
+
+impl Loaded {
+    /// # Errors
+    /// When the system has no thread left.
+    pub(crate) fn new(
+        name: &str,
+        version: u64,
+        predictor: Predictor,
+        batching: Batching,
+        metrics: &Metrics,
+    ) -> std::io::Result<Self> {
+        let metrics = metrics.model(name);
+        let predictor = Arc::new(predictor);
+        Ok(Self {
+            name: name.into(),
+            version,
+            queue: Queue::start(predictor.clone(), batching, metrics.clone())?,
+            predictor,
+            metrics,
+        })
+    }
+
+    pub(crate) fn bundle(&self) -> &Bundle {
+        self.predictor.bundle()
+    }
+
+    /// The way of a request: read, check and prepare its rows, wait for the network, and answer.
+    /// `read` makes rows of the request's body, of about `size` values.
+    ///
+    /// # Errors
+    /// When the request is at fault, or waits in vain.
+    pub(crate) async fn predict<W: Send + 'static>(
+        self: &Arc<Self>,
+        limits: &Limits,
+        deadline: Instant,
+        size: usize,
+        read: impl FnOnce(&Bundle) -> Result<Asked<W>, Failure> + Send + 'static,
+    ) -> Result<(Predictions, W), Failure> {
+        let started = Instant::now();
+        let done = self.run(limits, deadline, size, read).await;
+        match &done {
+            Ok((predictions, _)) => self.metrics.predicted(predictions.len(), started.elapsed()),
+            Err(failure) => self.metrics.refused(failure.status),
+        }
+        done
+    }
+
+    async fn run<W: Send + 'static>(
+        self: &Arc<Self>,
+        limits: &Limits,
+        deadline: Instant,
+        size: usize,
+        read: impl FnOnce(&Bundle) -> Result<Asked<W>, Failure> + Send + 'static,
+    ) -> Result<(Predictions, W), Failure> {
+        let most = limits.rows;
+        let started = Instant::now();
+        // A small table takes less time than it takes to wake another thread.
+        let is_small = size <= INLINE && image_of(self.bundle()).is_none();
+        let (prepared, wanted, time) = match is_small {
+            true => self.prepare(most, read)?,
+            false => {
+                let model = self.clone();
+                let prepare = move || model.prepare(most, read);
+                tokio::task::spawn_blocking(prepare)
+                    .await
+                    .map_err(Failure::internal)??
+            }
+        };
+        let deadline = time.map_or(deadline, |time| deadline.min(started + time));
+        let asked = self.queue.ask(prepared, deadline);
+        let late = |_| Failure::busy("the time of the request is over: try again later", 0.0);
+        let scores = tokio::time::timeout_at(deadline.into(), asked)
+            .await
+            .map_err(late)??;
+        Ok((self.predictor.predictions(scores), wanted))
+    }
+
+    fn prepare<W>(
+        &self,
+        most: usize,
+        read: impl FnOnce(&Bundle) -> Result<Asked<W>, Failure>,
+    ) -> Result<(Prepared, W, Option<Duration>), Failure> {
+        let Asked { rows, wanted, time } = read(self.bundle())?;
+        if rows.num_rows() > most {
+            return Err(Failure::bad_request(format!(
+                "the request has {} rows: this server takes up to {most} at a time",
+                rows.num_rows()
+            )));
+        }
+        let prepared = self.predictor.prepare(&rows)?;
+        self.metrics.compare(prepared.rows(), &self.bundle().contract);
+        Ok((prepared, wanted, time))
+    }
+}

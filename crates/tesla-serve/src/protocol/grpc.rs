@@ -1,0 +1,211 @@
+//! The Open Inference Protocol over gRPC.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use tonic::{Request, Response, Status};
+
+use super::infer::{self, Described};
+use super::tensor::{Data, Element, Tensor};
+use crate::error::Failure;
+use crate::model::Loaded;
+use crate::proto::grpc_inference_service_server::GrpcInferenceService;
+use crate::proto::infer_parameter::ParameterChoice;
+use crate::proto::model_infer_request::InferInputTensor;
+use crate::proto::model_infer_response::InferOutputTensor;
+use crate::proto::model_metadata_response::TensorMetadata;
+use crate::proto::*;
+use crate::server::Server;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl GrpcInferenceService for Arc<Server> {
+    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+        Ok(Response::new(ServerLiveResponse { live: true }))
+    }
+
+    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
+        Ok(Response::new(ServerReadyResponse {
+            ready: self.is_ready(),
+        }))
+    }
+
+    async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
+        let asked = request.into_inner();
+        let ready = find(self, &asked.name, &asked.version).is_ok();
+        Ok(Response::new(ModelReadyResponse { ready }))
+    }
+
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Answer<ServerMetadataResponse> {
+        Ok(Response::new(ServerMetadataResponse {
+            name: crate::server::NAME.into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            extensions: crate::server::EXTENSIONS.map(String::from).to_vec(),
+        }))
+    }
+
+    async fn model_metadata(
+        &self,
+        request: Request<ModelMetadataRequest>,
+    ) -> Answer<ModelMetadataResponse> {
+        let asked = request.into_inner();
+        let model = find(self, &asked.name, &asked.version)?;
+        let tensor = |described: Described| TensorMetadata {
+            name: described.name,
+            datatype: described.datatype.into(),
+            shape: described.shape,
+        };
+        let bundle = model.bundle();
+        Ok(Response::new(ModelMetadataResponse {
+            name: model.name.clone(),
+            versions: self.store.versions(&model.name),
+            platform: infer::platform(bundle),
+            inputs: infer::inputs(bundle).into_iter().map(tensor).collect(),
+            outputs: infer::outputs(bundle).into_iter().map(tensor).collect(),
+        }))
+    }
+
+    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
+        let limits = &self.store.config().limits;
+        let mut time = limits.time;
+        if let Some(asked) = request.metadata().get("grpc-timeout") {
+            time = time.min(asked.to_str().ok().and_then(timeout).unwrap_or(time));
+        }
+        let deadline = Instant::now() + time;
+        let asked = request.into_inner();
+        let model = find(self, &asked.model_name, &asked.model_version)?;
+        let wanted: Vec<String> = asked.outputs.into_iter().map(|output| output.name).collect();
+        infer::check_wanted(wanted.iter().map(String::as_str), model.bundle())?;
+        let size = asked.raw_input_contents.iter().map(Bytes::len).sum::<usize>() / 8;
+        let (inputs, raw) = (asked.inputs, asked.raw_input_contents);
+        let read = move |bundle: &_| Ok(infer::rows(tensors(inputs, raw)?, bundle)?.into());
+        let (predictions, ()) = model.predict(limits, deadline, size, read).await?;
+        let mut outputs = infer::tensors(predictions);
+        if !wanted.is_empty() {
+            outputs.retain(|output| wanted.iter().any(|name| name == output.name));
+        }
+        let described = outputs.iter().map(|output| InferOutputTensor {
+            name: output.name.into(),
+            datatype: output.datatype().into(),
+            shape: output.shape.iter().map(|size| *size as i64).collect(),
+            parameters: HashMap::new(),
+            contents: None,
+        });
+        Ok(Response::new(ModelInferResponse {
+            model_name: model.name.clone(),
+            model_version: model.version.to_string(),
+            id: asked.id,
+            parameters: HashMap::new(),
+            outputs: described.collect(),
+            // Always as bytes: some clients cannot read anything else.
+            raw_output_contents: outputs.iter().map(|output| output.raw().into()).collect(),
+        }))
+    }
+}
+
+fn find(server: &Server, name: &str, version: &str) -> Result<Arc<Loaded>, Failure> {
+    server
+        .store
+        .find(name, Some(version).filter(|version| !version.is_empty()))
+}
+
+/// A time such as `100m`: a number of at most eight digits and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = number.parse().ok().filter(|n| *n <= 99_999_999)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// The inputs, with the contents that are theirs.
+fn tensors(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<Tensor>, Failure> {
+    if !raw.is_empty() && raw.len() != inputs.len() {
+        return Err(Failure::bad_request(format!(
+            "`raw_input_contents` has {} entries for {} inputs: expected one each",
+            raw.len(),
+            inputs.len()
+        )));
+    }
+    let mut raw = raw.into_iter();
+    let tensor = |input: InferInputTensor| {
+        let wrong = |what: &str| Failure::bad_request(format!("input `{}` {what}", input.name));
+        if let Some(parameter) = input.parameters.get("shared_memory_region")
+            && matches!(parameter.parameter_choice, Some(ParameterChoice::StringParam(_)))
+        {
+            return Err(wrong("is in shared memory, which this server does not read"));
+        }
+        let shape = input.shape.iter().map(|size| u64::try_from(*size));
+        let shape = shape
+            .collect::<Result<_, _>>()
+            .map_err(|_| wrong("has a negative size"))?;
+        let data = match (raw.next(), input.contents) {
+            (Some(_), Some(_)) => {
+                return Err(Failure::bad_request(format!(
+                    "input `{}` has both `contents` and raw contents: expected one",
+                    input.name
+                )));
+            }
+            (Some(raw), None) => Data::Raw(raw),
+            (None, contents) => {
+                Data::Elements(contents.map(elements).transpose()?.unwrap_or_default())
+            }
+        };
+        Ok(Tensor {
+            name: input.name,
+            shape,
+            datatype: input.datatype,
+            data,
+        })
+    };
+    inputs.into_iter().map(tensor).collect()
+}
+
+/// Typed contents, whatever their type.
+fn elements(contents: InferTensorContents) -> Result<Vec<Element>, Failure> {
+    let mut elements = Vec::new();
+    elements.extend(contents.bool_contents.into_iter().map(Element::Bool));
+    elements.extend(contents.int_contents.into_iter().map(|i| Element::Integer(i.into())));
+    elements.extend(contents.int64_contents.into_iter().map(Element::Integer));
+    elements.extend(
+        contents
+            .uint_contents
+            .into_iter()
+            .map(|u| Element::Unsigned(u.into())),
+    );
+    elements.extend(contents.uint64_contents.into_iter().map(Element::Unsigned));
+    elements.extend(contents.fp32_contents.into_iter().map(|f| Element::Float(f.into())));
+    elements.extend(contents.fp64_contents.into_iter().map(Element::Float));
+    for text in contents.bytes_contents {
+        let text =
+            std::str::from_utf8(&text).map_err(|_| Failure::bad_request("a text is not UTF-8"))?;
+        elements.push(Element::Text(text.into()));
+    }
+    Ok(elements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_a_number_and_a_unit() {
+        assert_eq!(timeout("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(timeout("2S"), Some(Duration::from_secs(2)));
+        for text in ["", "m", "-1S", "1x", "123456789S", "1é"] {
+            assert_eq!(timeout(text), None, "{text}");
+        }
+    }
+}

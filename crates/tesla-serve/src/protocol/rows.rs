@@ -1,0 +1,232 @@
+//! `/v1/models/{name}/predict`: plain rows in, plain predictions out.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::{HeaderValue, header};
+use serde_json::{Map, Value, json};
+use tesla_core::{Bundle, Predictions};
+use tesla_data::arrow::array::{LargeBinaryArray, RecordBatch};
+use tesla_data::arrow::compute::concat_batches;
+use tesla_data::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use tesla_data::config::CsvConfig;
+use tesla_data::contract::Need;
+use tesla_data::source::{CsvSource, IMAGE_KEY, Input, Scanned, Source};
+
+use super::infer::image_of;
+use crate::error::Failure;
+use crate::model::Loaded;
+
+/// Rows as a body carries them.
+pub(crate) enum Rows {
+    Json(Bytes),
+    Csv(Bytes),
+    /// Image files, one a row.
+    Images(Vec<Bytes>),
+}
+
+/// What a body is, by its content type: JSON unless it says something else.
+///
+/// # Errors
+/// When it says something that this server does not read.
+pub(crate) async fn sort(body: Bytes, kind: Option<&HeaderValue>) -> Result<Rows, Failure> {
+    let text = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.as_str() {
+        "text/csv" => Ok(Rows::Csv(body)),
+        "multipart/form-data" => multipart(body, text).await,
+        essence if essence.starts_with("image/") => Ok(Rows::Images(vec![body])),
+        // What `curl -d` says of anything.
+        "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => {
+            Ok(Rows::Json(body))
+        }
+        essence if essence.ends_with("+json") => Ok(Rows::Json(body)),
+        other => {
+            let shown: String = other.chars().take(60).collect();
+            Err(Failure::unsupported(format!(
+                "`{shown}` is nothing this server reads: send `application/json`, `text/csv`, an image, or `multipart/form-data`"
+            )))
+        }
+    }
+}
+
+/// The files of a form: images, or one table.
+async fn multipart(body: Bytes, kind: &str) -> Result<Rows, Failure> {
+    let bad =
+        |e: &dyn std::fmt::Display| Failure::bad_request(format!("the form cannot be read: {e}"));
+    let request = Request::builder()
+        .header(header::CONTENT_TYPE, kind)
+        .body(Body::from(body))
+        .map_err(|e| bad(&e))?;
+    let mut form = Multipart::from_request(request, &()).await.map_err(|e| bad(&e))?;
+    let mut images = Vec::new();
+    while let Some(field) = form.next_field().await.map_err(|e| bad(&e))? {
+        let is_csv = field.content_type() == Some("text/csv")
+            || field
+                .file_name()
+                .is_some_and(|name| name.to_lowercase().ends_with(".csv"));
+        let bytes = field.bytes().await.map_err(|e| bad(&e))?;
+        match is_csv {
+            true => return Ok(Rows::Csv(bytes)),
+            false => images.push(bytes),
+        }
+    }
+    match images.is_empty() {
+        true => Err(Failure::bad_request("the form holds no file: send images, or one CSV")),
+        false => Ok(Rows::Images(images)),
+    }
+}
+
+impl Rows {
+    /// About how many values there are to read.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Rows::Json(body) => body.len() / 8,
+            // Reading a file starts threads.
+            Rows::Csv(_) | Rows::Images(_) => usize::MAX,
+        }
+    }
+
+    /// The rows with the model's columns.
+    ///
+    /// # Errors
+    /// When they are not what the model reads.
+    pub(crate) fn read(self, bundle: &Bundle) -> Result<RecordBatch, Failure> {
+        match self {
+            Rows::Json(body) => json_rows(&body, bundle),
+            Rows::Csv(body) => csv_rows(&body, bundle),
+            Rows::Images(files) => image_rows(&files, bundle),
+        }
+    }
+}
+
+/// `{"rows": [{…}]}`, `[{…}]` or one `{…}`.
+fn json_rows(body: &[u8], bundle: &Bundle) -> Result<RecordBatch, Failure> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|e| Failure::bad_request(format!("the body is not JSON: {e}")))?;
+    let expected = || {
+        Failure::bad_request(
+            "the body holds no rows: expected one object with a value per column, an array of them, or `{\"rows\": […]}`",
+        )
+    };
+    let rows = match body {
+        Value::Array(rows) => rows,
+        Value::Object(mut object) => match object.remove("rows") {
+            Some(Value::Array(rows)) if object.is_empty() => rows,
+            Some(_) => return Err(expected()),
+            None => vec![Value::Object(object)],
+        },
+        _ => return Err(expected()),
+    };
+    objects(rows, bundle)?.ok_or_else(expected)
+}
+
+/// JSON objects as rows; `None` when there is none, or something that is no object.
+pub(crate) fn objects(rows: Vec<Value>, bundle: &Bundle) -> Result<Option<RecordBatch>, Failure> {
+    let object = |row| match row {
+        Value::Object(row) => Some(row),
+        _ => None,
+    };
+    let rows: Option<Vec<Map<String, Value>>> = rows.into_iter().map(object).collect();
+    match rows.filter(|rows| !rows.is_empty()) {
+        Some(rows) => Ok(Some(bundle.contract.from_json(&rows)?)),
+        None => Ok(None),
+    }
+}
+
+/// A table with a header, written as the one that the model was trained on was.
+pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle) -> Result<RecordBatch, Failure> {
+    // A file may be packed; a body says so in its header, where what comes out is bounded.
+    if std::str::from_utf8(body).is_err() || body.starts_with(b"BZh") {
+        return Err(Failure::bad_request("the table is not UTF-8 text"));
+    }
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(Failure::bad_request("the table is empty: expected a header and rows"));
+    }
+    let csv = &bundle.provenance.config["data"]["csv"];
+    let mut config: CsvConfig = serde_json::from_value(csv.clone()).unwrap_or_default();
+    config.encoding = None;
+    let source = CsvSource::open(Input::from_bytes("the table", body.to_vec()), config)?;
+    let schema = schema(&source, bundle)?;
+    let mut rows = Vec::new();
+    for batch in source.scan(&schema)? {
+        let Scanned {
+            rows: batch,
+            mut bad,
+        } = batch?;
+        if !bad.is_empty() {
+            return Err(bad.swap_remove(0).into_error().into());
+        }
+        rows.push(batch);
+    }
+    let rows = concat_batches(&schema, &rows).map_err(tesla_data::Error::from)?;
+    match rows.num_rows() {
+        0 => Err(Failure::bad_request("the table has no rows")),
+        _ => Ok(rows),
+    }
+}
+
+/// The model's columns as texts, but for numbers that only the source knows how to read.
+fn schema(source: &CsvSource, bundle: &Bundle) -> Result<SchemaRef, Failure> {
+    let decimal = &bundle.provenance.config["data"]["csv"]["decimal"];
+    let wanted = bundle.contract.schema(Need::Features);
+    if decimal.as_str().is_some_and(|mark| mark != ".") {
+        return Ok(wanted);
+    }
+    let have = source.raw_schema()?;
+    let missing = wanted
+        .fields()
+        .iter()
+        .find(|f| have.column_with_name(f.name()).is_none());
+    if let Some(missing) = missing {
+        return Err(tesla_data::Error::MissingColumn {
+            column: missing.name().clone(),
+            place: "the table".into(),
+            valid: have.fields().iter().map(|f| f.name().clone()).collect(),
+        }
+        .into());
+    }
+    let texts = wanted
+        .fields()
+        .iter()
+        .map(|f| Field::new(f.name(), DataType::Utf8, true));
+    Ok(Arc::new(Schema::new(texts.collect::<Vec<_>>())))
+}
+
+fn image_rows(files: &[Bytes], bundle: &Bundle) -> Result<RecordBatch, Failure> {
+    let Some(image) = image_of(bundle) else {
+        return Err(Failure::bad_request(
+            "this model reads tables, no images: send JSON rows or CSV",
+        ));
+    };
+    let layout = [(IMAGE_KEY.to_string(), "encoded".to_string())];
+    let field = Field::new(&image.name, DataType::LargeBinary, true).with_metadata(layout.into());
+    let column = LargeBinaryArray::from_iter_values(files);
+    RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![Arc::new(column)])
+        .map_err(|e| tesla_data::Error::from(e).into())
+}
+
+/// `{"model": …, "version": …, "predictions": [{"prediction": …, "probabilities": {…}}]}`.
+pub(crate) fn respond(model: &Loaded, predictions: &Predictions) -> Value {
+    let rows: Vec<Value> = match predictions {
+        Predictions::Values(values) => values.iter().map(|v| json!({ "prediction": v })).collect(),
+        Predictions::Classes {
+            labels,
+            probabilities,
+            ..
+        } => std::iter::zip(predictions.to_strings(), probabilities.chunks_exact(labels.len()))
+            .map(|(best, row)| {
+                let each: Map<String, Value> = std::iter::zip(labels.iter(), row)
+                    .map(|(label, p)| (label.clone(), json!(p)))
+                    .collect();
+                json!({ "prediction": best, "probabilities": each })
+            })
+            .collect(),
+    };
+    json!({
+        "model": model.name,
+        "version": model.version.to_string(),
+        "predictions": rows,
+    })
+}

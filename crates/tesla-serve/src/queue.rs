@@ -1,0 +1,239 @@
+//! One model's queue and the thread that works on it. Requests are prepared before they come here:
+//! what waits is numbers, so that a pass through the network can take rows of several requests, and
+//! no request can spoil another's.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tesla_core::{Predictor, Prepared};
+use tokio::sync::oneshot;
+
+use crate::config::Batching;
+use crate::error::Failure;
+use crate::metrics::ModelMetrics;
+
+/// Where requests wait for a model.
+pub(crate) struct Queue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    batching: Batching,
+    metrics: Arc<ModelMetrics>,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    /// Rows of all jobs that no pass has taken yet.
+    rows: usize,
+    closed: bool,
+    /// How long a row takes, lately.
+    seconds_per_row: f64,
+}
+
+/// A request on its way. A large one takes several passes, between which others have their turn.
+struct Job {
+    prepared: Prepared,
+    /// The first row that no pass has taken.
+    next: usize,
+    scores: Vec<f64>,
+    entered: Instant,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<Vec<f64>, Failure>>,
+}
+
+impl Job {
+    fn left(&self) -> usize {
+        self.prepared.len() - self.next
+    }
+}
+
+impl Queue {
+    /// Starts the thread. It ends when the queue is dropped and empty.
+    pub(crate) fn start(
+        predictor: Arc<Predictor>,
+        batching: Batching,
+        metrics: Arc<ModelMetrics>,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            batching,
+            metrics,
+        });
+        let worker = shared.clone();
+        std::thread::Builder::new()
+            .name("tesla-model".into())
+            .spawn(move || worker.work(&predictor))?;
+        Ok(Self { shared })
+    }
+
+    /// What the network says of some rows. Whoever stops waiting leaves the queue.
+    ///
+    /// # Errors
+    /// When the queue is full, the deadline passes, or the device fails.
+    pub(crate) async fn ask(
+        &self,
+        prepared: Prepared,
+        deadline: Instant,
+    ) -> Result<Vec<f64>, Failure> {
+        if prepared.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, waiting) = oneshot::channel();
+        {
+            let mut state = self.shared.lock();
+            if state.jobs.len() >= self.shared.batching.queue {
+                let seconds = state.rows as f64 * state.seconds_per_row;
+                let message = format!(
+                    "{} requests wait for this model and no more may: try again later",
+                    state.jobs.len()
+                );
+                return Err(Failure::busy(message, seconds));
+            }
+            state.rows += prepared.len();
+            state.jobs.push_back(Job {
+                prepared,
+                next: 0,
+                scores: Vec::new(),
+                entered: Instant::now(),
+                deadline,
+                answer,
+            });
+            self.shared.metrics.queued.set(state.jobs.len() as i64);
+        }
+        self.shared.changed.notify_one();
+        let gone = || Failure::internal("the model's thread has ended");
+        waiting.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+type Pass = Vec<(Job, Range<usize>)>;
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, predictor: &Predictor) {
+        while let Some(pass) = self.next_pass() {
+            let parts: Vec<_> =
+                pass.iter().map(|(job, rows)| (&job.prepared, rows.clone())).collect();
+            let rows: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+            let started = Instant::now();
+            // A panic in a kernel must cost these requests, not the model.
+            let scores = catch_unwind(AssertUnwindSafe(|| predictor.scores(&parts)));
+            drop(parts);
+            let took = started.elapsed();
+            self.metrics.passed(rows, took);
+            let scores = match scores {
+                Ok(scores) => scores.map_err(Failure::from),
+                Err(_) => Err(Failure::internal("a panic in the network")),
+            };
+            match scores {
+                Ok(scores) => self.hand_out(pass, &scores, rows, took),
+                Err(failure) => pass.into_iter().for_each(|(job, _)| {
+                    let _ = job.answer.send(Err(failure.clone()));
+                }),
+            }
+        }
+    }
+
+    /// Waits for requests and takes as many rows of them as a pass may have; `None` when the queue is
+    /// closed.
+    fn next_pass(&self) -> Option<Pass> {
+        let mut state = self.lock();
+        loop {
+            let Some(first) = state.jobs.front() else {
+                if state.closed {
+                    return None;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let leave = first.entered + self.batching.delay;
+            let now = Instant::now();
+            if now < leave && state.rows < self.batching.rows && !state.closed {
+                let wait = self.changed.wait_timeout(state, leave - now);
+                (state, _) = wait.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let pass = state.take(self.batching.rows.max(1), now, &self.metrics);
+            self.metrics.queued.set(state.jobs.len() as i64);
+            if !pass.is_empty() {
+                return Some(pass);
+            }
+        }
+    }
+
+    /// Gives every request its own rows' numbers. Whose rows are not all done waits again, behind the
+    /// others.
+    fn hand_out(&self, pass: Pass, scores: &[f64], rows: usize, took: Duration) {
+        let outputs = scores.len() / rows;
+        let mut rest = scores;
+        let mut unfinished = Vec::new();
+        for (mut job, own) in pass {
+            let (now, others) = rest.split_at(own.len() * outputs);
+            rest = others;
+            job.scores.extend_from_slice(now);
+            job.next = own.end;
+            match job.left() {
+                0 => {
+                    let _ = job.answer.send(Ok(job.scores));
+                }
+                _ => unfinished.push(job),
+            }
+        }
+        let mut state = self.lock();
+        state.rows += unfinished.iter().map(Job::left).sum::<usize>();
+        state.jobs.extend(unfinished);
+        let lately = took.as_secs_f64() / rows as f64;
+        state.seconds_per_row = match state.seconds_per_row {
+            0.0 => lately,
+            before => 0.9 * before + 0.1 * lately,
+        };
+    }
+}
+
+impl State {
+    /// Up to `room` rows of the jobs in front. Who has gone or waited too long is left out.
+    fn take(&mut self, mut room: usize, now: Instant, metrics: &ModelMetrics) -> Pass {
+        let mut pass = Vec::new();
+        while room > 0 {
+            let Some(job) = self.jobs.pop_front() else {
+                break;
+            };
+            self.rows -= job.left();
+            if job.answer.is_closed() {
+                metrics.cancelled.inc();
+                continue;
+            }
+            if job.deadline <= now {
+                let seconds = self.rows as f64 * self.seconds_per_row;
+                let message = "the request waited until its time was over: try again later";
+                let _ = job.answer.send(Err(Failure::busy(message, seconds)));
+                continue;
+            }
+            if job.next == 0 {
+                metrics.waited(now - job.entered);
+            }
+            let rows = job.next..job.next + job.left().min(room);
+            room -= rows.len();
+            pass.push((job, rows));
+        }
+        pass
+    }
+}
