@@ -120,6 +120,19 @@ fn a_report_has_intervals_baselines_slices_and_no_row_in_the_bundle() {
 }
 
 #[test]
+fn a_stored_report_is_read_back() {
+    let folder = folder();
+    let model = crate::support::iris(folder.path());
+    let bundle = Bundle::load(&model).unwrap();
+    let stored: tesla::Report = serde_json::from_value(bundle.report["test"].clone()).unwrap();
+    assert_eq!(stored.figure("top_2"), Some(1.0));
+    assert_eq!(stored.curves.ranking.len(), 3);
+    assert_eq!(stored, stored.without_rows());
+    let text = succeeds(folder.path(), &["inspect", model.to_str().unwrap()]);
+    assert!(text.contains("test: 30 rows") && text.contains(", 95 %)"), "{text}");
+}
+
+#[test]
 fn a_weight_counts_rows_and_is_no_feature() {
     let folder = folder();
     let folder = folder.path();
