@@ -301,7 +301,7 @@ fn title(name: &str) -> String {
 fn verdict(part: &str, report: &Report) -> String {
     let (name, value) = report.headline();
     let interval = report.intervals.figures.get(name);
-    let mut out = format!("{} {}", title(name), shown(value));
+    let mut out = format!("{} {}", capital(&title(name)), shown(value));
     if let Some(interval) = interval {
         let level = report.intervals.resampling.as_ref().map_or(0.95, |r| r.level);
         out += &format!(" ({:.0} % interval {})", 100.0 * level, range(interval));
