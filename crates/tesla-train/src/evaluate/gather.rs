@@ -20,6 +20,8 @@ use crate::metrics::{
 const MOST_COUNTED: usize = 100;
 /// More classes than this are not ranked for every resample.
 const MOST_RANKED: usize = 20;
+/// Nor are more scores than this, of more than two classes: a thousand rankings of them take seconds.
+const MOST_SORTED: usize = 100_000;
 /// Classes that have curves.
 const MOST_CURVES: usize = 10;
 
@@ -392,7 +394,10 @@ pub(super) fn class_figures(
     classes: usize,
 ) -> impl Fn(&[u32]) -> Vec<metrics::Result<f64>> + Sync + '_ {
     // The rows by falling score of each class that is ranked.
-    let columns = sample.first().map_or(0, |row| row.scores.len());
+    let columns = match sample.first().map_or(0, |row| row.scores.len()) {
+        columns if columns > 1 && columns * sample.len() > MOST_SORTED => 0,
+        columns => columns,
+    };
     let ranked: Vec<Vec<u32>> = (0..columns)
         .map(|column| {
             let mut order: Vec<u32> = (0..sample.len() as u32).collect();
@@ -623,4 +628,102 @@ fn mean(truth: &[f64], weights: Option<&[f64]>) -> Result<Baseline> {
             .map(|(name, value)| (name.into(), value))
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::sample::MOST;
+    use crate::metrics::{average_precision, roc_auc};
+
+    fn target() -> FittedTarget {
+        FittedTarget::Classes {
+            name: "y".into(),
+            labels: vec!["no".into(), "yes".into()],
+        }
+    }
+
+    /// Rows whose class the probability tells, but for every fifth; some scores tie.
+    fn judged(rows: std::ops::Range<usize>) -> Judged {
+        let probability = |row: &usize| (row * 7919 % 1000) as f64 / 1000.0;
+        let truth = |row: usize| u32::from((probability(&row) > 0.5) != row.is_multiple_of(5));
+        Judged {
+            truth: Target::Classes(rows.clone().map(truth).collect()),
+            predictions: Predictions::Classes {
+                labels: target().labels().into(),
+                probabilities: rows
+                    .clone()
+                    .flat_map(|r| [1.0 - probability(&r), probability(&r)])
+                    .collect(),
+                threshold: None,
+            },
+            rows: rows.collect(),
+        }
+    }
+
+    fn finish(rows: usize, batch: usize) -> Finished {
+        let mut gather = Gather::new(&target(), 5, MOST);
+        for start in (0..rows).step_by(batch) {
+            gather.update(&judged(start..rows.min(start + batch)), None).unwrap();
+        }
+        let resampling = Resampling {
+            resamples: 200,
+            ..Default::default()
+        };
+        gather.finish(&target(), &resampling, false).unwrap()
+    }
+
+    #[test]
+    fn an_interval_of_a_sample_is_as_wide_as_that_of_all_rows() {
+        let rows = 60_000;
+        let found = finish(rows, 1000);
+        assert_eq!(found.intervals.rows, MOST);
+        let accuracy = &found.intervals.figures["accuracy"];
+        let Metrics::Classification(metrics) = &found.metrics else {
+            panic!("classes")
+        };
+        assert_eq!(accuracy.estimate, metrics.accuracy);
+        let expected = (0.8 * 0.2 / rows as f64).sqrt();
+        assert!((accuracy.spread / expected - 1.0).abs() < 0.2, "{} {expected}", accuracy.spread);
+        assert!(accuracy.low < metrics.accuracy && metrics.accuracy < accuracy.high);
+        assert_eq!(found.worst.len(), 5);
+        assert!(found.worst.is_sorted_by(|a, b| a.severity >= b.severity));
+    }
+
+    #[test]
+    fn batches_leave_no_trace() {
+        let (whole, parts) = (finish(3000, 3000), finish(3000, 17));
+        assert_eq!(whole.metrics, parts.metrics);
+        assert_eq!(whole.intervals, parts.intervals);
+        assert_eq!(whole.curves, parts.curves);
+        assert_eq!(whole.constant, parts.constant);
+    }
+
+    #[test]
+    fn resampled_rankings_are_those_of_the_metrics() {
+        let judged = judged(0..500);
+        let (Target::Classes(truth), Predictions::Classes { probabilities, .. }) =
+            (&judged.truth, &judged.predictions)
+        else {
+            panic!("classes")
+        };
+        let weights: Vec<f64> = (0..500).map(|row| f64::from(row % 3)).collect();
+        let sample: Vec<ClassRow> = (probabilities.chunks_exact(2).enumerate())
+            .map(|(at, row)| ClassRow::new(truth[at], u32::from(row[1] > row[0]), weights[at], row))
+            .collect();
+        let counts: Vec<u32> = (0..500).map(|row| row % 4).collect();
+        let found = class_figures(&sample, 2)(&counts);
+        let all: Vec<f64> = std::iter::zip(&weights, &counts)
+            .map(|(w, c)| w * f64::from(*c))
+            .collect();
+        let scores: Vec<f64> = probabilities.iter().skip(1).step_by(2).copied().collect();
+        let close = |name: &str, expected: f64| {
+            let at = OF_CLASSES.iter().position(|own| *own == name).unwrap();
+            assert!((found[at].clone().unwrap() - expected).abs() < 1e-12, "{name}");
+        };
+        close("roc_auc", roc_auc(truth, &scores, Some(&all)).unwrap());
+        close("average_precision", average_precision(truth, &scores, Some(&all)).unwrap());
+        close("log_loss", metrics::log_loss(2, truth, probabilities, Some(&all)).unwrap());
+        close("brier", metrics::brier(2, truth, probabilities, Some(&all)).unwrap());
+    }
 }

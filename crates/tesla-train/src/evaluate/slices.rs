@@ -15,6 +15,9 @@ use crate::{Error, Result};
 
 /// The most slices of a column; what is rarer is one slice together.
 const MOST: usize = 30;
+/// The most where there are many classes, each of which takes memory in each slice.
+const FEW: usize = 5;
+const MANY: usize = 200;
 /// Numbers of more distinct values than this are cut into ranges of as many rows each.
 const MOST_NUMBERS: usize = 12;
 /// How many.
@@ -54,7 +57,14 @@ impl Cuts {
                     "the column `{column}` holds images, whose values divide nothing: name another"
                 )));
             }
-            _ => by_name(values)?,
+            _ => by_name(
+                values,
+                if target.labels().len() > MANY {
+                    FEW
+                } else {
+                    MOST
+                },
+            )?,
         };
         Ok(Self {
             column: column.into(),
@@ -139,15 +149,15 @@ type Cut = (Vec<String>, Vec<u32>, bool);
 
 const MISSING: &str = "(missing)";
 
-fn by_name(values: &ArrayRef) -> Result<Cut> {
+fn by_name(values: &ArrayRef, most: usize) -> Result<Cut> {
     let texts = cast(values, &DataType::Utf8).map_err(tesla_data::Error::from)?;
     let texts = texts.as_string::<i32>();
     let mut counts: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     texts.iter().for_each(|text| *counts.entry(text).or_default() += 1);
     let mut order: Vec<(Option<&str>, usize)> = counts.into_iter().collect();
     order.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    let rest = order.len() > MOST;
-    order.truncate(if rest { MOST - 1 } else { MOST });
+    let rest = order.len() > most;
+    order.truncate(if rest { most - 1 } else { most });
     let mut names: Vec<String> = order
         .iter()
         .map(|(text, _)| text.unwrap_or(MISSING).to_string())

@@ -45,7 +45,7 @@ pub struct Classification {
     pub kappa: Option<f64>,
     /// The share of rows whose class is among the k most probable, by k.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub top_k: BTreeMap<usize, f64>,
+    pub top_k: BTreeMap<String, f64>,
     /// Precision, recall and F1 of all decisions together.
     pub micro: Option<Averages>,
     /// Precision, recall and F1, averaged over classes by their rows.
@@ -156,6 +156,9 @@ const TOP: [usize; 3] = [2, 3, 5];
 /// no summary that is smaller than they are.
 const MOST_SCORES: usize = 1 << 26;
 
+/// Of more classes than this nothing is ranked: the rankings of all pairs would not fit.
+const MOST_CLASSES: usize = 1000;
+
 /// Figures of classes, batch by batch: memory grows with what ranks rows only.
 pub(crate) struct ClassGather {
     classes: usize,
@@ -181,7 +184,9 @@ impl ClassGather {
             classes,
             counts: ClassCounts::new(classes),
             probabilities: Probabilities::new(classes),
-            scores: (classes > 2).then(|| ClassScores::new(classes)),
+            scores: (3..=MOST_CLASSES)
+                .contains(&classes)
+                .then(|| ClassScores::new(classes)),
             rows: 0,
         }
     }
@@ -233,7 +238,9 @@ impl ClassGather {
                 ranked.extend(order.into_iter().map(|c| (c, scores.one_vs_rest(c).finish())));
             }
             (_, None) => {
-                let reason = format!("there are more than {MOST_SCORES} scores to rank");
+                let reason = format!(
+                    "there are more than {MOST_CLASSES} classes or {MOST_SCORES} scores to rank"
+                );
                 for name in ["roc_auc", "roc_auc_ovo", "average_precision"] {
                     undefined.insert(name.into(), reason.clone());
                 }
@@ -298,7 +305,7 @@ fn of_counts(
         mcc: defined("mcc", confusion.mcc(), labels, undefined),
         kappa: defined("kappa", confusion.kappa(KappaWeights::Equal), labels, undefined),
         top_k: top
-            .filter_map(|k| Some((*k, found.top_k_accuracy(*k).ok()?)))
+            .filter_map(|k| Some((k.to_string(), found.top_k_accuracy(*k).ok()?)))
             .collect(),
         micro: Some(average(Average::Micro)?),
         weighted: Some(average(Average::Weighted)?),

@@ -251,6 +251,90 @@ fn numbers_equal_scikit_learn() {
     });
 }
 
+/// What reports name, made batch by batch.
+#[test]
+fn reports_equal_scikit_learn() {
+    each(&reference()["classes"], |name, case, expected, weights| {
+        let classes = case["classes"].as_u64().unwrap() as usize;
+        let (truth, p) = (numbers(&case["truth"]), floats(&case["probabilities"]));
+        let predicted = best_classes(&p, classes);
+        let labels: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        let mut all = ClassGather::new(classes);
+        for start in (0..truth.len()).step_by(7) {
+            let rows = start..truth.len().min(start + 7);
+            let part = &p[rows.start * classes..rows.end * classes];
+            let weights = weights.map(|w| &w[rows.clone()]);
+            all.update(&truth[rows.clone()], &predicted[rows], part, weights)
+                .unwrap();
+        }
+        let ClassesFound {
+            figures, undefined, ..
+        } = all.finish(&labels, 3).unwrap();
+        equal(name, "accuracy", figures.accuracy, &expected["accuracy"]);
+        let average = &expected["average"];
+        for (at, (own, label)) in [
+            (Some([figures.precision, figures.recall, figures.f1]), "macro/zero/1.0"),
+            (figures.micro.map(|a| [a.precision, a.recall, a.f1]), "micro/zero/1.0"),
+            (figures.weighted.map(|a| [a.precision, a.recall, a.f1]), "weighted/zero/1.0"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            all_equal(name, &format!("average {at}"), &own.unwrap(), &average[label]);
+        }
+        // Where a figure is `None`, the reason is given; scikit-learn says 0, NaN, or fails.
+        for (metric, found, expected) in [
+            ("balanced_accuracy", figures.balanced_accuracy, &expected["balanced_accuracy"]),
+            ("mcc", figures.mcc, &expected["mcc"]),
+            ("kappa", figures.kappa, &expected["kappa"]["equal"]),
+            ("brier", figures.brier, &expected["brier"]),
+            ("calibration_error", figures.calibration_error, &expected["calibration_error"]),
+            (
+                "roc_auc",
+                figures.roc_auc,
+                &expected[if classes == 2 { "roc_auc" } else { "ovr/macro" }],
+            ),
+            ("roc_auc_ovo", figures.roc_auc_ovo, &expected["ovo/macro"]),
+            ("average_precision", figures.average_precision, &expected["average_precision"]),
+        ] {
+            match found {
+                Some(found) if !expected.is_null() => equal(name, metric, found, expected),
+                Some(_) => {}
+                None if metric == "roc_auc_ovo" && classes == 2 => {}
+                None => assert!(undefined.contains_key(metric), "{name} {metric}"),
+            }
+        }
+        for (k, value) in &figures.top_k {
+            let expected = &expected["top_k"][k.as_str()];
+            if !expected.is_null() {
+                equal(name, "top k", *value, expected);
+            }
+        }
+    });
+    each(&reference()["numbers"], |name, case, expected, weights| {
+        let (truth, predicted) = (floats(&case["truth"]), floats(&case["predicted"]));
+        let (found, undefined) = regression_of(&truth, &predicted, weights, false).unwrap();
+        for (metric, found) in [
+            ("mae", Some(found.mae)),
+            ("mse", Some(found.mse)),
+            ("rmse", Some(found.rmse)),
+            ("r2", Some(found.r2)),
+            ("explained_variance", found.explained_variance),
+            ("median_absolute_error", found.median_absolute_error),
+            ("d2_absolute_error", found.d2_absolute_error),
+            ("rmsle", found.rmsle),
+            ("mape", found.mape),
+        ] {
+            match found {
+                // A row of weight 0 cannot rule a figure out here; it does in scikit-learn.
+                Some(_) if expected[metric].is_null() => {}
+                Some(found) => equal(name, metric, found, &expected[metric]),
+                None => assert!(undefined.contains_key(metric), "{name} {metric}"),
+            }
+        }
+    });
+}
+
 #[test]
 fn ranked_lists_equal_scikit_learn() {
     for case in reference()["ndcg"].as_array().unwrap() {

@@ -40,7 +40,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let device = open_device(args.device)?;
     let open = |path: &Path| -> Result<_> {
         let bundle = Bundle::load(path)?;
-        let frame = read(&args.data, &bundle, &others)?;
+        let (frame, _) = read(&args.data, &bundle, &others)?;
         Ok((bundle.predictor(&device)?, frame))
     };
     let (first, second) = (open(&args.first)?, open(&args.second)?);

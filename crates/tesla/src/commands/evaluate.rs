@@ -36,9 +36,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
-    let weight = args.weight.or_else(|| run_of(&bundle)?.evaluate.weight);
-    let others: Vec<String> = args.by.iter().chain(&weight).cloned().collect();
-    let frame = read(&args.data, &bundle, &others)?;
+    let others: Vec<String> = args.by.iter().chain(&args.weight).cloned().collect();
+    let (frame, weight) = read(&args.data, &bundle, &others)?;
     if frame.fingerprint()? == bundle.provenance.data_sha256 {
         eprintln!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"
@@ -48,7 +47,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let predictor = bundle.predictor(&device)?;
     let options = Options {
         by: args.by,
-        weight,
+        weight: args.weight.or(weight),
         ..Default::default()
     };
     let report = tesla_train::evaluate_with(&predictor, &frame.all(), &options)?;
@@ -83,22 +82,37 @@ fn run_of(bundle: &Bundle) -> Option<Config> {
     serde_json::from_value(bundle.provenance.config.clone()).ok()
 }
 
-/// Rows with their truth, and with `others` of their columns; those that break the contract are left
-/// out, and said.
-pub(super) fn read(data: &str, bundle: &Bundle, others: &[String]) -> Result<Frame> {
+/// Rows with their truth and with `others` of their columns; those that break the contract are left out,
+/// and said. And the column that weighed rows in the training run, where they have it.
+pub(super) fn read(
+    data: &str,
+    bundle: &Bundle,
+    others: &[String],
+) -> Result<(Frame, Option<String>)> {
     let (source, policy) = open_rows(data, bundle)?;
-    let sequence = run_of(bundle).and_then(|config| config.data.sequence);
-    let frame = match sequence.filter(|sequence| sequence.remaining_life.is_some()) {
+    let run = run_of(bundle).unwrap_or_default();
+    let mut weight = run.evaluate.weight;
+    if let Some(column) = &weight
+        && source.schema()?.column_with_name(column).is_none()
+    {
+        eprintln!(
+            "note: `{}` has no column `{column}`, which weighed the rows of the training run: all rows count alike",
+            source.name()
+        );
+        weight = None;
+    }
+    let others: Vec<String> = others.iter().chain(&weight).cloned().collect();
+    let frame = match run.data.sequence.filter(|s| s.remaining_life.is_some()) {
         // The target is made of the rows; each group ends with its last.
         Some(sequence) => {
-            let frame = bundle.contract.read_with(source, Need::Features, others)?;
+            let frame = bundle.contract.read_with(source, Need::Features, &others)?;
             frame.with_remaining_life(&sequence, None)?
         }
-        None => bundle.contract.read_with(source, Need::Target, others)?,
+        None => bundle.contract.read_with(source, Need::Target, &others)?,
     };
     let frame = frame.settle(&bundle.contract, &policy)?;
     for bad in frame.bad() {
         eprintln!("left out: {}", bad.clone().into_error());
     }
-    Ok(frame)
+    Ok((frame, weight))
 }
