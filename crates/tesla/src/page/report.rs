@@ -406,7 +406,11 @@ fn confusion(report: &Report) -> Option<Confusion> {
         let share = |n: f64| if whole > 0.0 { n / whole } else { 0.0 };
         let cell = |(predicted, n): (usize, &f64)| Cell {
             count: if *n == 0.0 { "·".into() } else { number(*n) },
-            heat: (100.0 * share(*n)).round() as usize,
+            // Mistakes are few and should be seen.
+            heat: match predicted == truth {
+                true => (100.0 * share(*n)).round() as usize,
+                false => (250.0 * share(*n)).round().min(100.0) as usize,
+            },
             right: predicted == truth,
         };
         if labels.len() <= SQUARE {
