@@ -99,7 +99,7 @@ enum AppCommand {
     #[command(mut_arg("model", behind), mut_arg("data", |data| data.index(2)))]
     Predict(commands::predict::Args),
     /// Answer predictions over HTTP.
-    #[command(mut_arg("model", behind))]
+    #[command(mut_arg("models", behind))]
     Serve(commands::serve::Args),
     /// Measure the model on rows that carry the target.
     #[command(mut_arg("model", behind), mut_arg("data", |data| data.index(2)))]

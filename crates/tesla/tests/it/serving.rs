@@ -153,7 +153,7 @@ fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
             "/v2/models/iris/infer",
             infer(json!([column("sepal_length", json!([1, "x"]))])),
             400,
-            "expected a number",
+            "which is no `FP64`",
         ),
         ("/v2/models/iris/infer", infer(json!([huge])), 400, "asks for"),
         ("/v2/models/iris/infer", json!({}), 400, "not an inference request"),
