@@ -12,8 +12,8 @@ MovieLens forbids to pass it on: it is not part of this repository.
   training rows; each rating counts as a positive.
 * Jester: a fifth of the ratings held out at random, NMAE: MAE divided by the range of ratings.
 
-Only the standard library is needed. Nothing is tuned here: the settings stand below, and were chosen on
-validation rows (`--tune` prints validation figures of a grid, from training rows only).
+Only the standard library is needed. The settings stand below; `--tune` prints figures of a grid on validation
+rows, a tenth of the training rows, and never looks at test rows.
 """
 
 import argparse
@@ -139,7 +139,7 @@ def tune(args, rows, folder):
     random.Random(0).shuffle(order)
     test = order[: len(order) // 5]
     if args.kind == "jester" or args.tune == "mf":
-        for factors, l2, bias in itertools.product([8, 12, 20, 40], [0.05, 0.08, 0.11], [0.02]):
+        for factors, l2, bias in itertools.product([8, 20, 40], [0.05, 0.08, 0.11, 0.15], [0.02]):
             model = {"kind": "mf", "factors": factors, "l2": l2, "l2_bias": bias}
             report, seconds = run(args.tesla, folder, rows, test, model, {}, 0, valid=0.1)
             valid = report["valid"]
