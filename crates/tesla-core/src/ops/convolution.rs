@@ -110,7 +110,12 @@ fn order_out(options: &Conv2dOptions) -> Order {
 }
 
 /// The convolution of all images. `weight` is `[filters, channels / groups, height, width]`.
-pub(super) fn forward(shapes: &Shapes, x: Images<'_>, weight: &[f32], bias: Option<&[f32]>) -> Output {
+pub(super) fn forward(
+    shapes: &Shapes,
+    x: Images<'_>,
+    weight: &[f32],
+    bias: Option<&[f32]>,
+) -> Output {
     let work = shapes.work();
     let Conv2dOptions { relu, pool, .. } = shapes.options;
     let weight = work.by_pixels(weight);
@@ -195,7 +200,14 @@ pub(super) fn backward(
     let run = shapes.images.div_ceil(work.runs()).max(1);
     let runs = shapes.images.div_ceil(run);
     let per_image = shapes.channels * shapes.size[0] * shapes.size[1];
-    let mut x_gradient = vec![0.0; if wants_x { shapes.images * per_image } else { 0 }];
+    let mut x_gradient = vec![
+        0.0;
+        if wants_x {
+            shapes.images * per_image
+        } else {
+            0
+        }
+    ];
     // The weights of each run, then its biases.
     let per_run = weight.len() + shapes.filters;
     let mut sums = vec![0.0; runs * per_run];
@@ -398,7 +410,14 @@ impl Work {
     }
 
     /// Patches times weights, for all groups.
-    fn products(&self, image: &[f32], patches: &mut [f32], weight: &[f32], out: &mut [f32], order: Order) {
+    fn products(
+        &self,
+        image: &[f32],
+        patches: &mut [f32],
+        weight: &[f32],
+        out: &mut [f32],
+        order: Order,
+    ) {
         let own = self.shapes.filters / self.shapes.options.groups;
         let [row, column] = self.out_strides(order);
         for group in 0..self.shapes.options.groups {
@@ -464,16 +483,13 @@ impl Work {
         let per_image = channels * size[0] * size[1];
         let (weight_sum, bias_sum) = sums.split_at_mut(weight.len());
         let own = filters / self.shapes.options.groups;
-        let buffers = [
-            self.image_len(),
-            self.patches_len(),
-            self.places * filters,
-            self.window.pooled_len(),
-        ];
+        let buffers =
+            [self.image_len(), self.patches_len(), self.places * filters, self.window.pooled_len()];
         for (at, i) in images.enumerate() {
             with_scratch(buffers, |[image, patches, inner, pooled]| {
                 self.pad(x, i, image);
-                let (inner, order) = self.inner_gradient(gradient, i, chosen, inner, pooled, bias_sum);
+                let (inner, order) =
+                    self.inner_gradient(gradient, i, chosen, inner, pooled, bias_sum);
                 let [row, column] = self.out_strides(order);
                 for group in 0..self.shapes.options.groups {
                     self.gather(group, image, patches);
@@ -607,7 +623,10 @@ pub(super) fn transpose(from: &[f32], columns: usize, to: &mut [f32]) {
 }
 
 /// Buffers of the calling thread, kept from one call to the next. What they hold is left over.
-fn with_scratch<const N: usize, T>(lengths: [usize; N], work: impl FnOnce([&mut [f32]; N]) -> T) -> T {
+fn with_scratch<const N: usize, T>(
+    lengths: [usize; N],
+    work: impl FnOnce([&mut [f32]; N]) -> T,
+) -> T {
     thread_local! {
         static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     }

@@ -72,8 +72,7 @@ pub(super) fn conv2d(
     options: Conv2dOptions,
 ) -> Result<Tensor<4>, Box<Inputs>> {
     let found = kind(&x);
-    let one_kind =
-        kind(&weight) == found && bias.as_ref().is_none_or(|bias| kind(bias) == found);
+    let one_kind = kind(&weight) == found && bias.as_ref().is_none_or(|bias| kind(bias) == found);
     let (Some(kind), true, Some(shapes)) = (found, one_kind, shapes(&x, &weight, options)) else {
         return Err(Box::new((x, weight, bias)));
     };
@@ -107,9 +106,7 @@ pub(super) fn conv2d(
         shapes,
     };
     Ok(match (x_node, weight_node, bias_node.flatten()) {
-        (Some(x), Some(weight), Some(bias)) => {
-            record(Conv2d, [x, weight, bias], state, out)
-        }
+        (Some(x), Some(weight), Some(bias)) => record(Conv2d, [x, weight, bias], state, out),
         (Some(x), Some(weight), None) => record(Conv2d, [x, weight], state, out),
         _ => Tensor::from_primitive::<Flex>(out),
     })
@@ -124,7 +121,10 @@ fn shapes(x: &Tensor<4>, weight: &Tensor<4>, options: Conv2dOptions) -> Option<S
         && own > 0
         && own.checked_mul(groups) == Some(channels)
         && filters.is_multiple_of(groups);
-    let moves = [options.stride, options.dilation].concat().iter().all(|step| *step > 0);
+    let moves = [options.stride, options.dilation]
+        .concat()
+        .iter()
+        .all(|step| *step > 0);
     let shapes = Shapes {
         images,
         channels,
@@ -176,9 +176,8 @@ pub(super) fn in_place<const N: usize>(
     gradient: &Tensor<1>,
     each: &(impl Fn([&mut [f32]; N], &[f32]) + Sync),
 ) -> Result<[Tensor<1>; N], [Tensor<1>; N]> {
-    let fits = |tensor: &Tensor<1>| {
-        kind(tensor) == Some(Kind::Plain) && tensor.dims() == gradient.dims()
-    };
+    let fits =
+        |tensor: &Tensor<1>| kind(tensor) == Some(Kind::Plain) && tensor.dims() == gradient.dims();
     if !(fits(gradient) && tensors.iter().all(fits)) {
         return Err(tensors);
     }
@@ -195,7 +194,9 @@ pub(super) fn in_place<const N: usize>(
     }
     match pieces.len() {
         0 | 1 => pieces.into_iter().for_each(|(piece, gradient)| each(piece, gradient)),
-        _ => pieces.into_par_iter().for_each(|(piece, gradient)| each(piece, gradient)),
+        _ => pieces
+            .into_par_iter()
+            .for_each(|(piece, gradient)| each(piece, gradient)),
     }
     Ok(tensors.map(Tensor::from_primitive::<Flex>))
 }
@@ -303,8 +304,7 @@ impl Backward<Flex, 1> for MaxPool2d {
             chosen,
         } = ops.state;
         let [Some(node)] = ops.parents else { return };
-        let found =
-            pool::backward_planes(&window, images * channels, values(&gradient), &chosen);
+        let found = pool::backward_planes(&window, images * channels, values(&gradient), &chosen);
         let [height, width] = window.size;
         let found = tensor(found, [images, channels, height, width], Order::Planes);
         gradients.register::<Flex>(node.id, found);
@@ -332,7 +332,8 @@ fn by_pixels([_, channels, height, width]: [usize; 4]) -> Vec<isize> {
 fn images(x: FlexTensor) -> (FlexTensor, Order) {
     let layout = x.layout();
     let shape = layout.shape();
-    let whole = layout.start_offset() == 0 && x.bytes().len() == shape.num_elements() * size_of::<f32>();
+    let whole =
+        layout.start_offset() == 0 && x.bytes().len() == shape.num_elements() * size_of::<f32>();
     let dims = [shape[0], shape[1], shape[2], shape[3]];
     // A side of one pixel may have any stride.
     let by_pixels = || {

@@ -13,7 +13,7 @@ mod gemm;
 #[cfg(feature = "flex")]
 mod pool;
 
-use burn::tensor::ops::{MaxPoolOptions, ConvOptions};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};
 
 /// How [`conv2d`] moves its kernel, and what follows it.
@@ -219,7 +219,8 @@ mod tests {
             let out = conv2d(x.clone(), weight.clone(), Some(bias.clone()), self.options);
             let mut gradients = (out.clone() * out.clone()).sum().backward();
             let numbers = |data: TensorData| data.convert::<f64>().try_to_vec().unwrap();
-            let mut of = |leaf: &Tensor<4>| numbers(leaf.grad_remove(&mut gradients).unwrap().into_data());
+            let mut of =
+                |leaf: &Tensor<4>| numbers(leaf.grad_remove(&mut gradients).unwrap().into_data());
             let (x, weight) = (of(&x), of(&weight));
             let bias = numbers(bias.grad_remove(&mut gradients).unwrap().into_data());
             [numbers(out.into_data()), x, weight, bias]
@@ -228,7 +229,8 @@ mod tests {
         /// The sum of squares of the output, in 64 bits.
         fn loss(&self) -> f64 {
             let device = Device::flex();
-            let tensor = |data: &TensorData| Tensor::<4>::from_data(data.clone(), (&device, DType::F64));
+            let tensor =
+                |data: &TensorData| Tensor::<4>::from_data(data.clone(), (&device, DType::F64));
             let bias = Tensor::<1>::from_data(self.bias.clone(), (&device, DType::F64));
             let out = conv2d(tensor(&self.x), tensor(&self.weight), Some(bias), self.options);
             (out.clone() * out).sum().into_scalar::<f64>()
@@ -304,7 +306,8 @@ mod tests {
             let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
             TensorData::new(values.collect::<Vec<_>>(), shape)
         };
-        let (x, weight, image) = (numbers(&[5, 3, 11]), numbers(&[4, 3, 4]), numbers(&[4, 3, 7, 9]));
+        let (x, weight, image) =
+            (numbers(&[5, 3, 11]), numbers(&[4, 3, 4]), numbers(&[4, 3, 7, 9]));
         let run = |dtype: DType| {
             let device = Device::flex().autodiff();
             let tensor = |data: &TensorData| Tensor::<3>::from_data(data.clone(), (&device, dtype));

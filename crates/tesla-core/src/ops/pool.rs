@@ -30,7 +30,9 @@ impl Window {
     /// How far each pixel of a window lies from its first.
     fn offsets(&self) -> Vec<usize> {
         let pixel = |number: usize| number / self.side * self.size[1] + number % self.side;
-        (0..self.side * self.side).map(|number| pixel(number) * self.channels).collect()
+        (0..self.side * self.side)
+            .map(|number| pixel(number) * self.channels)
+            .collect()
     }
 
     /// Where each window begins, in order.
@@ -75,6 +77,8 @@ pub(super) fn forward(
 
 /// [`forward`] for `N` channels of one window.
 #[inline(always)]
+// One lane in all arrays at a time: what the compiler makes vectors of.
+#[allow(clippy::needless_range_loop)]
 fn largest<const N: usize>(
     channel: usize,
     offsets: &[usize],
@@ -101,7 +105,11 @@ fn largest<const N: usize>(
         let sum = best[lane] + bias[lane];
         let closed = relu & (sum <= 0.0);
         best[lane] = if closed { 0.0 } else { sum };
-        found[lane] = if closed { u32::from(CLOSED) } else { found[lane] };
+        found[lane] = if closed {
+            u32::from(CLOSED)
+        } else {
+            found[lane]
+        };
     }
     out[channel..channel + N].copy_from_slice(&best);
     chosen[channel..channel + N].copy_from_slice(&found.map(|number| number as u8));
@@ -136,6 +144,7 @@ pub(super) fn backward(
 
 /// [`backward`] for `N` channels of one window.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 fn spread<const N: usize>(
     channel: usize,
     offsets: &[usize],
@@ -151,7 +160,11 @@ fn spread<const N: usize>(
     for (number, offset) in (0..).zip(offsets) {
         let mut open = [0.0; N];
         for lane in 0..N {
-            open[lane] = if chosen[lane] == number { gradient[lane] } else { 0.0 };
+            open[lane] = if chosen[lane] == number {
+                gradient[lane]
+            } else {
+                0.0
+            };
         }
         out[offset + channel..offset + channel + N].copy_from_slice(&open);
     }
@@ -182,7 +195,12 @@ pub(super) fn forward_planes(window: &Window, values: &[f32]) -> (Vec<f32>, Vec<
 }
 
 /// The gradient of [`forward_planes`].
-pub(super) fn backward_planes(window: &Window, planes: usize, gradient: &[f32], chosen: &[u8]) -> Vec<f32> {
+pub(super) fn backward_planes(
+    window: &Window,
+    planes: usize,
+    gradient: &[f32],
+    chosen: &[u8],
+) -> Vec<f32> {
     let (area, pooled) = (window.size[0] * window.size[1], window.pooled_len());
     let mut out = vec![0.0; planes * area];
     if pooled > 0 {
@@ -190,7 +208,9 @@ pub(super) fn backward_planes(window: &Window, planes: usize, gradient: &[f32], 
             .zip(gradient.par_chunks(pooled))
             .zip(chosen.par_chunks(pooled))
             .with_min_len(16)
-            .for_each(|((out, gradient), chosen)| backward(window, gradient, chosen, out, &mut [0.0]));
+            .for_each(|((out, gradient), chosen)| {
+                backward(window, gradient, chosen, out, &mut [0.0])
+            });
     }
     out
 }

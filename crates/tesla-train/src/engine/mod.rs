@@ -397,7 +397,8 @@ impl<'a> Run<'a> {
     }
 
     fn restore(&mut self, progress: Progress, tensors: &Tensors) {
-        let paths: Vec<String> = weights(self.network()).into_iter().map(|(path, _)| path).collect();
+        let paths: Vec<String> =
+            weights(self.network()).into_iter().map(|(path, _)| path).collect();
         let all = |prefix: &str| -> Option<Vec<Tensor<1>>> {
             let part = part(tensors, prefix);
             paths.iter().map(|path| part.get(path).cloned()).collect()

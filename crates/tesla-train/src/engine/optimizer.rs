@@ -383,14 +383,15 @@ pub(super) fn with_weights(network: Network, weights: Vec<Tensor<1>>) -> Network
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use burn::tensor::{Device, DType};
+    use burn::tensor::{DType, Device};
 
     use super::*;
 
     /// One pass through memory gives what tensor by tensor gives, bit for bit but for a rounding.
     #[test]
     fn steps_in_place_are_those_of_tensors() {
-        let values = |seed: f32| -> Vec<f32> { (0..40_000).map(|i| (i as f32 * seed).sin()).collect() };
+        let values =
+            |seed: f32| -> Vec<f32> { (0..40_000).map(|i| (i as f32 * seed).sin()).collect() };
         for (rule, momentum) in
             [(Rule::Sgd, 0.0), (Rule::Sgd, 0.9), (Rule::Adam, 0.0), (Rule::AdamW, 0.0)]
         {

@@ -120,8 +120,8 @@ fn dot(x: &[f32], w: &[f64]) -> f64 {
     let rest = std::iter::zip(pieces.remainder(), &w[x.len() - x.len() % LANES..]);
     let rest: f64 = rest.map(|(x, w)| f64::from(*x) * w).sum();
     for (x, w) in std::iter::zip(pieces, weights) {
-        for lane in 0..LANES {
-            sums[lane] += f64::from(x[lane]) * w[lane];
+        for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
+            *sum += f64::from(*x) * w;
         }
     }
     sums.iter().sum::<f64>() + rest
