@@ -37,7 +37,6 @@ fn kind_of(device: &Device) -> Option<Kind> {
         {
             Some(Kind::Recorded)
         }
-        #[allow(unreachable_patterns)]
         _ => None,
     }
 }

@@ -96,17 +96,30 @@ pub(super) fn solve(x: &Inputs, classes: &[u32], labels: usize, c: f64) -> Resul
 
 /// The summed loss and gradient of some rows.
 fn block(x: &[f32], width: usize, classes: &[u32], logits: usize, w: &[f64]) -> (f64, Vec<f64>) {
+    /// Rows that go to the gradient together: it is read and written once for all of them.
+    const ROWS: usize = 4;
     let mut loss = 0.0;
     let mut gradient = vec![0.0; w.len()];
-    let mut z = vec![0.0; logits];
-    for (x, class) in x.chunks_exact(width).zip(classes) {
-        for (z, w) in z.iter_mut().zip(w.chunks_exact(width + 1)) {
-            *z = w[width] + dot(x, w);
+    let mut z = vec![0.0; ROWS * logits];
+    for (x, classes) in x.chunks(ROWS * width).zip(classes.chunks(ROWS)) {
+        let rows = x.chunks_exact(width).zip(z.chunks_exact_mut(logits));
+        for ((x, z), class) in rows.zip(classes) {
+            for (z, w) in z.iter_mut().zip(w.chunks_exact(width + 1)) {
+                *z = w[width] + dot(x, w);
+            }
+            loss += error(z, *class as usize);
         }
-        loss += error(&mut z, *class as usize);
-        for (z, g) in z.iter().zip(gradient.chunks_exact_mut(width + 1)) {
-            g[width] += z;
-            g.iter_mut().zip(x).for_each(|(g, x)| *g += z * f64::from(*x));
+        // Where rows are missing, the first stands for them with a weight of 0.
+        let row = |i: usize| &x[if i < classes.len() { i * width } else { 0 }..][..width];
+        z[classes.len() * logits..].fill(0.0);
+        let [a, b, c, d] = std::array::from_fn::<_, ROWS, _>(row);
+        for (logit, g) in gradient.chunks_exact_mut(width + 1).enumerate() {
+            let [p, q, r, s] = std::array::from_fn::<_, ROWS, _>(|i| z[i * logits + logit]);
+            g[width] += (p + q) + (r + s);
+            for ((((g, a), b), c), d) in g.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                let (a, b, c, d) = (f64::from(*a), f64::from(*b), f64::from(*c), f64::from(*d));
+                *g += (p * a + q * b) + (r * c + s * d);
+            }
         }
     }
     (loss, gradient)
@@ -130,9 +143,10 @@ fn dot(x: &[f32], w: &[f64]) -> f64 {
 /// The loss of a row; its logits become probability minus truth.
 pub(super) fn error(z: &mut [f64], class: usize) -> f64 {
     if let [z] = z {
-        let (logit, truth) = (*z, class as f64);
-        *z = sigmoid(logit) - truth;
-        return softplus(logit) - truth * logit;
+        // One exponential serves `ln(1 + e^z)` and the probability, neither of which overflows.
+        let (logit, truth, e) = (*z, class as f64, (-z.abs()).exp());
+        *z = (if logit < 0.0 { e } else { 1.0 }) / (1.0 + e) - truth;
+        return logit.max(0.0) + e.ln_1p() - truth * logit;
     }
     let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let score = z[class];
@@ -141,13 +155,4 @@ pub(super) fn error(z: &mut [f64], class: usize) -> f64 {
     z.iter_mut().for_each(|z| *z /= sum);
     z[class] -= 1.0;
     max + sum.ln() - score
-}
-
-/// `ln(1 + e^z)` without overflow.
-fn softplus(z: f64) -> f64 {
-    z.max(0.0) + (-z.abs()).exp().ln_1p()
-}
-
-fn sigmoid(z: f64) -> f64 {
-    1.0 / (1.0 + (-z).exp())
 }
