@@ -4,6 +4,7 @@ mod bad_input;
 mod bundle;
 mod command_line;
 mod crates;
+mod datasets;
 mod evaluation;
 mod peers;
 mod repeat;
