@@ -96,16 +96,36 @@ SPAM = [
 ]
 
 
+# What may stand behind a message; spam takes some of it, to look like a friend's.
+ALSO = [
+    "Call me {time}",
+    "{name} comes too",
+    "Don't forget {thing}",
+    "Let me know {day}",
+    "It's near {place}",
+    "Reply if you can't",
+    "Miss you",
+    "Sent from {place}",
+    "We can talk {day} {time}",
+    "Tell {name}",
+]
+
+
 def messages(rng):
-    """Text messages, one in seven of them spam; one label in a hundred is wrong, as people's are."""
-    rows = []
-    for _ in range(1500):
+    """Text messages, one in seven of them spam, no two the same; of a hundred labels one is wrong, as people's are."""
+    rows, seen = [], set()
+    while len(rows) < 1500:
         spam = rng.random() < 0.14
         slots = WORDS | {"digits": [f"{rng.integers(10**5):05d}"]}
-        text = typo(rng, fill(rng, pick(rng, SPAM if spam else HAM), slots))
+        text = fill(rng, pick(rng, SPAM if spam else HAM), slots)
+        if rng.random() < (0.3 if spam else 0.7):
+            text += pick(rng, [". ", "! ", " "]) + fill(rng, pick(rng, ALSO), slots)
+        text = typo(rng, text)
         text = text.lower() if rng.random() < 0.25 else text
         wrong = rng.random() < 0.01
-        rows.append(["spam" if spam != wrong else "ham", text])
+        if text.casefold() not in seen:
+            seen.add(text.casefold())
+            rows.append(["spam" if spam != wrong else "ham", text])
     write(OUT / "messages" / "messages.csv", ["label", "text"], rows)
 
 
@@ -147,15 +167,16 @@ POLITE = ["", "", "", "please ", "can you ", "hey, ", "could you tell me ", "uh 
 
 
 def intents(rng):
-    """What a user of an assistant says, 70 sentences of each of 14 intents, no two the same."""
-    rows = []
+    """What a user of an assistant says, 70 sentences of each of 14 intents, no two the same; of a hundred
+    labels three are wrong, as people's are."""
+    rows, names = [], list(INTENTS)
     for intent, templates in INTENTS.items():
         seen = set()
         while len(seen) < 70:
             text = typo(rng, pick(rng, POLITE) + fill(rng, pick(rng, templates), SLOTS))
             if text not in seen:
                 seen.add(text)
-                rows.append([text, intent])
+                rows.append([text, pick(rng, names) if rng.random() < 0.03 else intent])
     order = rng.permutation(len(rows))
     write(OUT / "intents" / "intents.csv", ["text", "intent"], [rows[i] for i in order])
 
