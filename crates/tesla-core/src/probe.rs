@@ -106,9 +106,7 @@ fn made_up(bundle: &Bundle) -> Vec<Map<String, Value>> {
         .collect();
     (0..ROWS)
         .map(|row| {
-            let cell = |rule: &ColumnRule| {
-                (rule.name.clone(), value(rule, row, &words, &mut rng))
-            };
+            let cell = |rule: &ColumnRule| (rule.name.clone(), value(rule, row, &words, &mut rng));
             bundle.contract.inputs().map(cell).collect()
         })
         .collect()

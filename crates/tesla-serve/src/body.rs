@@ -35,7 +35,9 @@ pub(crate) async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Resul
 }
 
 async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Failure> {
-    let said = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let said = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     if said.is_some_and(|length: u64| length > limit as u64) {
         return Err(too_large(limit));
     }
@@ -44,7 +46,9 @@ async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes,
     let mut all: Vec<u8> = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::as_mut(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(|_| Failure::bad_request("the body ended early"))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if first.len() + all.len() + data.len() > limit {
             return Err(too_large(limit));
         }
@@ -77,7 +81,10 @@ fn unpack(reader: impl Read, limit: usize) -> Result<Bytes, Failure> {
 
 /// Packs an answer of a known size, where the client says that it can unpack it.
 pub(crate) async fn pack(response: Response, accepted: Option<HeaderValue>) -> Response {
-    let accepted = accepted.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accepted = accepted
+        .as_ref()
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let accepts = |name: &str| {
         accepted.split(',').any(|offer| {
             let mut parts = offer.split(';').map(str::trim);
@@ -113,8 +120,12 @@ pub(crate) async fn pack(response: Response, accepted: Option<HeaderValue>) -> R
         return Response::from_parts(parts, Body::from(plain));
     };
     parts.headers.remove(header::CONTENT_LENGTH);
-    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
-    parts.headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    parts
+        .headers
+        .insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+    parts
+        .headers
+        .insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     Response::from_parts(parts, Body::from(packed))
 }
 

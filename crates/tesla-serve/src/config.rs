@@ -72,10 +72,8 @@ pub struct Drain {
 }
 
 /// Where a server listens when nothing is said.
-pub const ADDRESS: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(
-    std::net::Ipv4Addr::LOCALHOST,
-    8080,
-));
+pub const ADDRESS: SocketAddr =
+    SocketAddr::V4(std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 8080));
 
 impl Default for Config {
     fn default() -> Self {

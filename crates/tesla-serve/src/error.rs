@@ -99,7 +99,8 @@ impl From<tesla_data::Error> for Failure {
 impl IntoResponse for Failure {
     /// `error` is always a string: clients of the protocol break on anything else.
     fn into_response(self) -> Response {
-        let mut response = (self.status, axum::Json(json!({ "error": self.message }))).into_response();
+        let mut response =
+            (self.status, axum::Json(json!({ "error": self.message }))).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

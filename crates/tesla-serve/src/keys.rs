@@ -49,7 +49,10 @@ impl Keys {
     fn knows(&self, key: &str) -> bool {
         let given = digest(key);
         let equal = |known: &[u8; 32]| known.as_slice().ct_eq(given.as_slice());
-        let any = self.digests.iter().fold(Choice::from(0), |any, known| any | equal(known));
+        let any = self
+            .digests
+            .iter()
+            .fold(Choice::from(0), |any, known| any | equal(known));
         any.into()
     }
 }

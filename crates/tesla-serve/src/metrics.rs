@@ -259,9 +259,8 @@ impl ModelMetrics {
             if let (false, Some(names)) =
                 (rule.categories.is_empty(), values.as_string_opt::<i32>())
             {
-                let known = |name: &str| {
-                    rule.categories.binary_search_by(|c| c.as_str().cmp(name)).is_ok()
-                };
+                let known =
+                    |name: &str| rule.categories.binary_search_by(|c| c.as_str().cmp(name)).is_ok();
                 let unknown = names.iter().flatten().filter(|name| !known(name));
                 self.drifted(&rule.name, "unknown_category", unknown.count());
             }

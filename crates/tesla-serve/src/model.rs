@@ -103,13 +103,17 @@ impl Loaded {
             false => {
                 let model = self.clone();
                 let prepare = move || model.prepare(most, read);
-                tokio::task::spawn_blocking(prepare).await.map_err(Failure::internal)??
+                tokio::task::spawn_blocking(prepare)
+                    .await
+                    .map_err(Failure::internal)??
             }
         };
         let deadline = time.map_or(deadline, |time| deadline.min(started + time));
         let asked = self.queue.ask(prepared, deadline);
         let late = |_| Failure::busy("the time of the request is over: try again later", 0.0);
-        let scores = tokio::time::timeout_at(deadline.into(), asked).await.map_err(late)??;
+        let scores = tokio::time::timeout_at(deadline.into(), asked)
+            .await
+            .map_err(late)??;
         Ok((self.predictor.predictions(scores), wanted))
     }
 

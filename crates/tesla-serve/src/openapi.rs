@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tesla_data::contract::ColumnRule;
 use tesla_data::ColumnKind;
+use tesla_data::contract::ColumnRule;
 
 use crate::model::Loaded;
 use crate::protocol::infer;
@@ -64,7 +64,12 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
             "predictions": { "type": "array", "items": prediction } } });
         paths.insert(
             format!("/v1/models/{name}/predict"),
-            operation("post", &format!("Predict `{}` with `{name}`", target(model)), Some(content), answer),
+            operation(
+                "post",
+                &format!("Predict `{}` with `{name}`", target(model)),
+                Some(content),
+                answer,
+            ),
         );
         paths.insert(
             format!("/v2/models/{name}/infer"),
@@ -77,7 +82,12 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
         );
         paths.insert(
             format!("/v2/models/{name}"),
-            operation("get", &format!("What goes in and out of `{name}`"), None, json!({ "type": "object" })),
+            operation(
+                "get",
+                &format!("What goes in and out of `{name}`"),
+                None,
+                json!({ "type": "object" }),
+            ),
         );
     }
     for (path, what) in [
@@ -88,9 +98,14 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
     ] {
         paths.insert(path.into(), operation("get", what, None, json!({})));
     }
-    schemas.insert("Error".into(), json!({ "type": "object", "required": ["error"],
-        "properties": { "error": { "type": "string" } } }));
-    schemas.insert("InferRequest".into(), json!({ "type": "object", "required": ["inputs"], "properties": {
+    schemas.insert(
+        "Error".into(),
+        json!({ "type": "object", "required": ["error"],
+        "properties": { "error": { "type": "string" } } }),
+    );
+    schemas.insert(
+        "InferRequest".into(),
+        json!({ "type": "object", "required": ["inputs"], "properties": {
         "id": { "type": "string" },
         "inputs": { "type": "array", "items": { "type": "object",
             "required": ["name", "shape", "datatype", "data"], "properties": {
@@ -99,7 +114,8 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
                 "datatype": { "type": "string" },
                 "data": { "type": "array" } } } },
         "outputs": { "type": "array", "items": { "type": "object", "required": ["name"],
-            "properties": { "name": { "type": "string" } } } } } }));
+            "properties": { "name": { "type": "string" } } } } } }),
+    );
     let names: Vec<Value> = models.iter().map(|m| described(m)).collect();
     json!({
         "openapi": "3.1.0",
@@ -119,9 +135,8 @@ fn target(model: &Loaded) -> &str {
 /// What the playground shows of a model.
 fn described(model: &Loaded) -> Value {
     let bundle = model.bundle();
-    let image = infer::image_of(bundle).map(|image| {
-        json!({ "name": image.name, "height": image.height, "width": image.width })
-    });
+    let image = infer::image_of(bundle)
+        .map(|image| json!({ "name": image.name, "height": image.height, "width": image.width }));
     json!({
         "name": model.name,
         "version": model.version.to_string(),
@@ -136,8 +151,10 @@ fn described(model: &Loaded) -> Value {
 /// One row as a JSON Schema.
 fn row(model: &Loaded) -> Value {
     let contract = &model.bundle().contract;
-    let properties: Map<String, Value> =
-        contract.inputs().map(|rule| (rule.name.clone(), value(rule))).collect();
+    let properties: Map<String, Value> = contract
+        .inputs()
+        .map(|rule| (rule.name.clone(), value(rule)))
+        .collect();
     let required: Vec<&String> = contract.inputs().map(|rule| &rule.name).collect();
     json!({ "type": "object", "properties": properties, "required": required })
 }

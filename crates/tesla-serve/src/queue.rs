@@ -213,7 +213,9 @@ impl State {
     fn take(&mut self, mut room: usize, now: Instant, metrics: &ModelMetrics) -> Pass {
         let mut pass = Vec::new();
         while room > 0 {
-            let Some(job) = self.jobs.pop_front() else { break };
+            let Some(job) = self.jobs.pop_front() else {
+                break;
+            };
             self.rows -= job.left();
             if job.answer.is_closed() {
                 metrics.cancelled.inc();

@@ -268,8 +268,9 @@ impl FromRequestParts<Arc<Server>> for Named {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Server>) -> Answer<Self> {
         let bad = |_: PathRejection| Failure::bad_request("the address is not UTF-8");
-        let Path(mut names) =
-            Path::<Vec<(String, String)>>::from_request_parts(parts, state).await.map_err(bad)?;
+        let Path(mut names) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(bad)?;
         let version = match names.len() {
             2.. => names.pop().map(|(_, version)| version),
             _ => None,
@@ -291,9 +292,7 @@ async fn live() -> Json<Value> {
 async fn ready(State(server): Shared) -> Response {
     match server.is_ready() {
         true => Json(json!({ "ready": true })).into_response(),
-        false => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false }))).into_response()
-        }
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false }))).into_response(),
     }
 }
 
@@ -405,7 +404,9 @@ async fn control(
         return Err(Failure::new(StatusCode::FORBIDDEN, message));
     }
     let store = server.store.clone();
-    tokio::task::spawn_blocking(move || change(&store)).await.map_err(Failure::internal)??;
+    tokio::task::spawn_blocking(move || change(&store))
+        .await
+        .map_err(Failure::internal)??;
     Ok(Json(json!({})))
 }
 

@@ -171,7 +171,9 @@ impl Store {
         loader.unloaded.remove(name);
         let failures = self.look(&mut loader, false, Some(name));
         if let Some(failure) = failures.into_iter().next() {
-            return Err(Failure::bad_request(format!("{failure}; what was served before still is")));
+            return Err(Failure::bad_request(format!(
+                "{failure}; what was served before still is"
+            )));
         }
         self.edit(name, |entry| entry.pinned = None);
         self.announce(name);
@@ -202,7 +204,11 @@ impl Store {
         let current = self.find(name, None)?.version;
         let mut before = None;
         self.edit(name, |entry| {
-            before = entry.versions.range(..current).next_back().map(|(version, _)| *version);
+            before = entry
+                .versions
+                .range(..current)
+                .next_back()
+                .map(|(version, _)| *version);
             entry.pinned = before.or(entry.pinned);
         });
         let version = before.ok_or_else(|| {
@@ -227,8 +233,13 @@ impl Store {
                 "no model `{shown}`{near}: `/v2/repository/index` lists what there is"
             )));
         };
-        let Some(version) = version else { return Ok(current.clone()) };
-        let wanted = version.parse().ok().and_then(|number: u64| entry.versions.get(&number));
+        let Some(version) = version else {
+            return Ok(current.clone());
+        };
+        let wanted = version
+            .parse()
+            .ok()
+            .and_then(|number: u64| entry.versions.get(&number));
         wanted.cloned().ok_or_else(|| {
             let shown: String = version.chars().take(40).collect();
             let have: Vec<String> =
@@ -261,7 +272,10 @@ impl Store {
 
     /// The current version of every model.
     pub(crate) fn current(&self) -> Vec<Arc<Loaded>> {
-        self.served().values().filter_map(|entry| entry.current().cloned()).collect()
+        self.served()
+            .values()
+            .filter_map(|entry| entry.current().cloned())
+            .collect()
     }
 
     /// Every model and version.
@@ -272,7 +286,11 @@ impl Store {
             let line = |version: Option<u64>| Listed {
                 name: name.clone(),
                 version: version.map(|version| version.to_string()),
-                state: if version.is_some() { "READY" } else { "UNAVAILABLE" },
+                state: if version.is_some() {
+                    "READY"
+                } else {
+                    "UNAVAILABLE"
+                },
                 current: version.is_some() && version == current,
                 reason: entry.failed.clone().unwrap_or_default(),
             };
@@ -314,9 +332,15 @@ impl Store {
         found.retain(|f| !loader.unloaded.contains(&f.name) && only.is_none_or(|n| n == f.name));
         let before = std::mem::take(&mut loader.unsettled);
         for found in &found {
-            let Some(stamp) = stamp(&found.path) else { continue };
+            let Some(stamp) = stamp(&found.path) else {
+                continue;
+            };
             let retry = |file: &File| only.is_some() && file.version.is_none();
-            if loader.files.get(&found.path).is_some_and(|f| f.stamp == stamp && !retry(f)) {
+            if loader
+                .files
+                .get(&found.path)
+                .is_some_and(|f| f.stamp == stamp && !retry(f))
+            {
                 continue;
             }
             if settled && before.get(&found.path) != Some(&Some(stamp)) {
@@ -353,7 +377,9 @@ impl Store {
                 loader.unsettled.insert(path, None);
                 continue;
             }
-            let Some(file) = loader.files.remove(&path) else { continue };
+            let Some(file) = loader.files.remove(&path) else {
+                continue;
+            };
             let is_last = !loader.files.values().any(|other| other.name == file.name);
             self.edit(&file.name, |entry| match (is_last, file.version) {
                 (true, _) => *entry = Entry::default(),
@@ -379,9 +405,8 @@ impl Store {
         let ready = catch_unwind(AssertUnwindSafe(ready)).unwrap_or_else(|_| {
             Err(Error::Config(format!("`{}` cannot be loaded: a panic", found.path.display())))
         });
-        let loaded = ready.and_then(|predictor| {
-            self.publish(&found.name, predictor, found.version)
-        });
+        let loaded =
+            ready.and_then(|predictor| self.publish(&found.name, predictor, found.version));
         self.metrics.loaded(&found.name, loaded.is_ok());
         match &loaded {
             Ok(version) => tracing::info!(model = found.name, version, "loaded"),
@@ -395,7 +420,10 @@ impl Store {
 
     /// Lets a model answer from now on.
     fn publish(&self, name: &str, predictor: Predictor, version: Option<u64>) -> Result<u64> {
-        let last = self.served().get(name).and_then(|e| e.versions.keys().next_back().copied());
+        let last = self
+            .served()
+            .get(name)
+            .and_then(|e| e.versions.keys().next_back().copied());
         let version = version.unwrap_or(last.unwrap_or(0) + 1);
         let loaded = Loaded::new(name, version, predictor, self.config.batching, &self.metrics)
             .map_err(|source| Error::Io {
@@ -451,16 +479,32 @@ impl Root {
             let model = path.join("model.tesla");
             if let (Some(stem), true) = (name.strip_suffix(".tesla"), path.is_file()) {
                 // `runs/digits` is a folder of one model, which is called `digits`.
-                let name = if stem == "model" { name_of(&path) } else { stem.to_string() };
-                found.push(Found { name, version: None, path });
+                let name = if stem == "model" {
+                    name_of(&path)
+                } else {
+                    stem.to_string()
+                };
+                found.push(Found {
+                    name,
+                    version: None,
+                    path,
+                });
             } else if model.is_file() {
-                found.push(Found { name, version: None, path: model });
+                found.push(Found {
+                    name,
+                    version: None,
+                    path: model,
+                });
             } else if path.is_dir() {
                 for (version, path) in entries(&path)? {
                     let model = path.join("model.tesla");
                     if let (Ok(version), true) = (version.parse(), model.is_file()) {
                         let name = name.clone();
-                        found.push(Found { name, version: Some(version), path: model });
+                        found.push(Found {
+                            name,
+                            version: Some(version),
+                            path: model,
+                        });
                     }
                 }
             }
@@ -509,7 +553,11 @@ fn newest(found: &mut Vec<Found>, count: usize) {
     let mut kept: Vec<Found> = Vec::new();
     for model in std::mem::take(found).into_iter().rev() {
         let of_name = kept.iter().filter(|k| k.name == model.name).count();
-        let room = if model.version.is_some() { count.max(1) } else { 1 };
+        let room = if model.version.is_some() {
+            count.max(1)
+        } else {
+            1
+        };
         if of_name < room {
             kept.push(model);
         }

@@ -28,7 +28,9 @@ impl GrpcInferenceService for Arc<Server> {
     }
 
     async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Answer<ServerReadyResponse> {
-        Ok(Response::new(ServerReadyResponse { ready: self.is_ready() }))
+        Ok(Response::new(ServerReadyResponse {
+            ready: self.is_ready(),
+        }))
     }
 
     async fn model_ready(&self, request: Request<ModelReadyRequest>) -> Answer<ModelReadyResponse> {
@@ -108,7 +110,9 @@ impl GrpcInferenceService for Arc<Server> {
 }
 
 fn find(server: &Server, name: &str, version: &str) -> Result<Arc<Loaded>, Failure> {
-    server.store.find(name, Some(version).filter(|version| !version.is_empty()))
+    server
+        .store
+        .find(name, Some(version).filter(|version| !version.is_empty()))
 }
 
 /// A time such as `100m`: a number of at most eight digits and a unit.
@@ -144,7 +148,9 @@ fn tensors(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<Tensor>
             return Err(wrong("is in shared memory, which this server does not read"));
         }
         let shape = input.shape.iter().map(|size| u64::try_from(*size));
-        let shape = shape.collect::<Result<_, _>>().map_err(|_| wrong("has a negative size"))?;
+        let shape = shape
+            .collect::<Result<_, _>>()
+            .map_err(|_| wrong("has a negative size"))?;
         let data = match (raw.next(), input.contents) {
             (Some(_), Some(_)) => {
                 return Err(Failure::bad_request(format!(
@@ -153,7 +159,9 @@ fn tensors(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<Tensor>
                 )));
             }
             (Some(raw), None) => Data::Raw(raw),
-            (None, contents) => Data::Elements(contents.map(elements).transpose()?.unwrap_or_default()),
+            (None, contents) => {
+                Data::Elements(contents.map(elements).transpose()?.unwrap_or_default())
+            }
         };
         Ok(Tensor {
             name: input.name,
@@ -171,13 +179,18 @@ fn elements(contents: InferTensorContents) -> Result<Vec<Element>, Failure> {
     elements.extend(contents.bool_contents.into_iter().map(Element::Bool));
     elements.extend(contents.int_contents.into_iter().map(|i| Element::Integer(i.into())));
     elements.extend(contents.int64_contents.into_iter().map(Element::Integer));
-    elements.extend(contents.uint_contents.into_iter().map(|u| Element::Unsigned(u.into())));
+    elements.extend(
+        contents
+            .uint_contents
+            .into_iter()
+            .map(|u| Element::Unsigned(u.into())),
+    );
     elements.extend(contents.uint64_contents.into_iter().map(Element::Unsigned));
     elements.extend(contents.fp32_contents.into_iter().map(|f| Element::Float(f.into())));
     elements.extend(contents.fp64_contents.into_iter().map(Element::Float));
     for text in contents.bytes_contents {
-        let text = std::str::from_utf8(&text)
-            .map_err(|_| Failure::bad_request("a text is not UTF-8"))?;
+        let text =
+            std::str::from_utf8(&text).map_err(|_| Failure::bad_request("a text is not UTF-8"))?;
         elements.push(Element::Text(text.into()));
     }
     Ok(elements)

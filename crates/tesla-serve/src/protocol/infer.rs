@@ -61,12 +61,7 @@ pub(crate) fn outputs(bundle: &Bundle) -> Vec<Described> {
         [] => vec![described(OUTPUTS[0], "FP64", vec![-1], None)],
         labels => vec![
             described(OUTPUTS[0], "BYTES", vec![-1], None),
-            described(
-                OUTPUTS[1],
-                "FP64",
-                vec![-1, labels.len() as i64],
-                Some(labels.join(",")),
-            ),
+            described(OUTPUTS[1], "FP64", vec![-1, labels.len() as i64], Some(labels.join(","))),
         ],
     }
 }
@@ -192,7 +187,11 @@ pub(crate) fn tensors(predictions: Predictions) -> Vec<Output> {
         }],
         predictions => {
             let texts = predictions.to_strings();
-            let Predictions::Classes { labels, probabilities } = predictions else {
+            let Predictions::Classes {
+                labels,
+                probabilities,
+            } = predictions
+            else {
                 return Vec::new();
             };
             vec![
@@ -226,7 +225,9 @@ fn dimensions(image: &FittedImage) -> [u64; 3] {
 /// A column of numbers: shape `[rows]` or `[rows, 1]`; `null` and NaN are missing values.
 fn numbers(tensor: Tensor) -> Result<(Field, ArrayRef), Failure> {
     if tensor.datatype()? == Datatype::Bytes {
-        return Err(tensor.wrong("has datatype `BYTES`: expected a number type such as `FP64`".into()));
+        return Err(
+            tensor.wrong("has datatype `BYTES`: expected a number type such as `FP64`".into())
+        );
     }
     let field = Field::new(&tensor.name, DataType::Float64, true);
     let rows = tensor.rows(&[])?;

@@ -58,8 +58,10 @@ impl Invocation {
         let body: Map<String, Value> = serde_json::from_slice(&body)
             .map_err(|e| Failure::bad_request(format!("the body is not a JSON object: {e}")))?;
         let formats = ["dataframe_split", "dataframe_records", "inputs", "instances"];
-        let mut given: Vec<(String, Value)> =
-            body.into_iter().filter(|(key, _)| formats.contains(&key.as_str())).collect();
+        let mut given: Vec<(String, Value)> = body
+            .into_iter()
+            .filter(|(key, _)| formats.contains(&key.as_str()))
+            .collect();
         let (Some((format, value)), true) = (given.pop(), given.is_empty()) else {
             return Err(Failure::bad_request(
                 "expected exactly one of `dataframe_split`, `dataframe_records`, `inputs` and `instances`",
@@ -68,7 +70,8 @@ impl Invocation {
         let bad = |what: &str| Failure::bad_request(format!("`{format}` must be {what}"));
         let found = match (format.as_str(), value) {
             ("dataframe_split", value) => {
-                let what = "an object with `columns` and `data`, which has a value per column in each row";
+                let what =
+                    "an object with `columns` and `data`, which has a value per column in each row";
                 let split: Split = serde_json::from_value(value).map_err(|_| bad(what))?;
                 named(&split.columns, split.data).ok_or_else(|| bad(what))?
             }
@@ -110,7 +113,9 @@ fn named(names: &[String], rows: Vec<Vec<Value>>) -> Option<Vec<Value>> {
 fn by_column(columns: Map<String, Value>) -> Option<Vec<Value>> {
     let mut rows: Option<Vec<Map<String, Value>>> = None;
     for (name, values) in columns {
-        let Value::Array(values) = values else { return None };
+        let Value::Array(values) = values else {
+            return None;
+        };
         let rows = rows.get_or_insert_with(|| vec![Map::new(); values.len()]);
         if rows.len() != values.len() {
             return None;

@@ -69,9 +69,13 @@ pub(crate) fn parse(
 ) -> Result<(Wanted, Vec<Tensor>), Failure> {
     let length = match json_length {
         None => body.len(),
-        Some(value) => value.to_str().ok().and_then(|text| text.trim().parse().ok()).ok_or_else(
-            || Failure::bad_request(format!("the header `{JSON_LENGTH}` is not a number of bytes")),
-        )?,
+        Some(value) => value
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
+            .ok_or_else(|| {
+                Failure::bad_request(format!("the header `{JSON_LENGTH}` is not a number of bytes"))
+            })?,
     };
     if length > body.len() {
         return Err(Failure::bad_request(format!(

@@ -53,9 +53,8 @@ pub(crate) async fn sort(body: Bytes, kind: Option<&HeaderValue>) -> Result<Rows
 
 /// The files of a form: images, or one table.
 async fn multipart(body: Bytes, kind: &str) -> Result<Rows, Failure> {
-    let bad = |e: &dyn std::fmt::Display| {
-        Failure::bad_request(format!("the form cannot be read: {e}"))
-    };
+    let bad =
+        |e: &dyn std::fmt::Display| Failure::bad_request(format!("the form cannot be read: {e}"));
     let request = Request::builder()
         .header(header::CONTENT_TYPE, kind)
         .body(Body::from(body))
@@ -64,7 +63,9 @@ async fn multipart(body: Bytes, kind: &str) -> Result<Rows, Failure> {
     let mut images = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|e| bad(&e))? {
         let is_csv = field.content_type() == Some("text/csv")
-            || field.file_name().is_some_and(|name| name.to_lowercase().ends_with(".csv"));
+            || field
+                .file_name()
+                .is_some_and(|name| name.to_lowercase().ends_with(".csv"));
         let bytes = field.bytes().await.map_err(|e| bad(&e))?;
         match is_csv {
             true => return Ok(Rows::Csv(bytes)),
@@ -150,7 +151,10 @@ pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle) -> Result<RecordBatch, Fai
     let schema = schema(&source, bundle)?;
     let mut rows = Vec::new();
     for batch in source.scan(&schema)? {
-        let Scanned { rows: batch, mut bad } = batch?;
+        let Scanned {
+            rows: batch,
+            mut bad,
+        } = batch?;
         if !bad.is_empty() {
             return Err(bad.swap_remove(0).into_error().into());
         }
@@ -171,7 +175,10 @@ fn schema(source: &CsvSource, bundle: &Bundle) -> Result<SchemaRef, Failure> {
         return Ok(wanted);
     }
     let have = source.raw_schema()?;
-    let missing = wanted.fields().iter().find(|f| have.column_with_name(f.name()).is_none());
+    let missing = wanted
+        .fields()
+        .iter()
+        .find(|f| have.column_with_name(f.name()).is_none());
     if let Some(missing) = missing {
         return Err(tesla_data::Error::MissingColumn {
             column: missing.name().clone(),
@@ -180,7 +187,10 @@ fn schema(source: &CsvSource, bundle: &Bundle) -> Result<SchemaRef, Failure> {
         }
         .into());
     }
-    let texts = wanted.fields().iter().map(|f| Field::new(f.name(), DataType::Utf8, true));
+    let texts = wanted
+        .fields()
+        .iter()
+        .map(|f| Field::new(f.name(), DataType::Utf8, true));
     Ok(Arc::new(Schema::new(texts.collect::<Vec<_>>())))
 }
 

@@ -120,15 +120,17 @@ impl Tensor {
         let wrong = |what: String| wrong(&name, what);
         let count = |found: u64| match found == size {
             true => Ok(()),
-            false => Err(wrong(format!(
-                "has {found} values, but its shape {shape:?} asks for {size}"
-            ))),
+            false => {
+                Err(wrong(format!("has {found} values, but its shape {shape:?} asks for {size}")))
+            }
         };
         match self.data {
             Data::Elements(elements) => {
                 count(elements.len() as u64)?;
                 if datatype == Datatype::Bf16 {
-                    return Err(wrong("has datatype `BF16`, which must come as binary data".into()));
+                    return Err(wrong(
+                        "has datatype `BF16`, which must come as binary data".into(),
+                    ));
                 }
                 match elements.iter().find(|element| !element.is_of(datatype)) {
                     Some(bad) => {
@@ -149,7 +151,10 @@ impl Tensor {
                 }
                 None => {
                     let texts = texts(&bytes).ok_or_else(|| {
-                        wrong("has texts that are not each four bytes of length and UTF-8 of it".into())
+                        wrong(
+                            "has texts that are not each four bytes of length and UTF-8 of it"
+                                .into(),
+                        )
                     })?;
                     count(texts.len() as u64)?;
                     Ok(texts)
@@ -399,7 +404,13 @@ mod tests {
         };
         assert_eq!(tensor("FP64", flat("[[1.5], [null]]")).elements(2).unwrap().len(), 2);
         assert_eq!(tensor("INT8", raw(&[1, 2])).elements(2).unwrap().len(), 2);
-        assert_eq!(tensor("BYTES", raw(b"\x01\0\0\0a\0\0\0\0")).elements(2).unwrap().len(), 2);
+        assert_eq!(
+            tensor("BYTES", raw(b"\x01\0\0\0a\0\0\0\0"))
+                .elements(2)
+                .unwrap()
+                .len(),
+            2
+        );
         for (datatype, data, part) in [
             ("INT8", flat("[1, 128]"), "holds 128"),
             ("UINT8", flat("[1, -1]"), "holds -1"),

@@ -34,7 +34,12 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = Batching::default().rows, help_heading = "Batching")]
     batch_rows: usize,
     /// Milliseconds that the first request of a pass waits for others.
-    #[arg(long, default_value_t = 0.0, value_name = "MS", help_heading = "Batching")]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "MS",
+        help_heading = "Batching"
+    )]
     batch_delay: f64,
     /// Requests that may wait for a model; one more is refused with 503.
     #[arg(long, default_value_t = Batching::default().queue, help_heading = "Batching")]
@@ -53,10 +58,20 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = Limits::default().connections, value_name = "N", help_heading = "Limits")]
     max_connections: usize,
     /// Seconds a request may take.
-    #[arg(long, default_value_t = 30.0, value_name = "S", help_heading = "Limits")]
+    #[arg(
+        long,
+        default_value_t = 30.0,
+        value_name = "S",
+        help_heading = "Limits"
+    )]
     timeout: f64,
     /// Seconds that a client has for a request's header.
-    #[arg(long, default_value_t = 30.0, value_name = "S", help_heading = "Limits")]
+    #[arg(
+        long,
+        default_value_t = 30.0,
+        value_name = "S",
+        help_heading = "Limits"
+    )]
     header_timeout: f64,
 
     /// A file of API keys, one a line; without any key, everybody may ask. `TESLA_API_KEYS` holds
@@ -64,10 +79,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Security")]
     api_keys: Option<PathBuf>,
     /// The certificate of a server that speaks TLS, in PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_key", help_heading = "Security")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Security"
+    )]
     tls_cert: Option<PathBuf>,
     /// Its private key, in PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_cert", help_heading = "Security")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        help_heading = "Security"
+    )]
     tls_key: Option<PathBuf>,
     /// Let clients load, unload and roll back models.
     #[arg(long, help_heading = "Models")]
@@ -88,7 +113,12 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0.0, value_name = "S", help_heading = "Limits")]
     drain_delay: f64,
     /// Seconds that requests under way may then take.
-    #[arg(long, default_value_t = 30.0, value_name = "S", help_heading = "Limits")]
+    #[arg(
+        long,
+        default_value_t = 30.0,
+        value_name = "S",
+        help_heading = "Limits"
+    )]
     drain_timeout: f64,
 }
 
@@ -129,7 +159,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     for path in &args.models {
         store.add(path, args.name.as_deref())?;
     }
-    let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+    let scheme = if args.tls_cert.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let example = single
         .filter(|path| path.is_file())
         .and_then(|path| Bundle::load(path).ok())
@@ -194,10 +228,11 @@ fn config(args: &Args) -> Result<Config> {
         control: args.control,
         watch: (!watch.is_zero()).then_some(watch),
         versions: args.versions,
-        tls: args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| Tls {
-            certificate,
-            key,
-        }),
+        tls: args
+            .tls_cert
+            .clone()
+            .zip(args.tls_key.clone())
+            .map(|(certificate, key)| Tls { certificate, key }),
         drain: Drain {
             delay: seconds("drain-delay", args.drain_delay)?,
             time: seconds("drain-timeout", args.drain_timeout)?,
