@@ -21,7 +21,9 @@ fn golden() -> Bundle {
 }
 
 fn predictor() -> Predictor {
-    golden().predictor(&Device::open(DeviceChoice::Flex).unwrap()).unwrap()
+    golden()
+        .predictor(&Device::open(DeviceChoice::Flex).unwrap())
+        .unwrap()
 }
 
 fn routes(config: Config) -> Router {
@@ -158,14 +160,25 @@ fn any_json() -> impl Strategy<Value = Value> {
     ];
     leaf.prop_recursive(4, 24, 5, |inner| {
         let keys = [
-            "inputs", "name", "shape", "datatype", "data", "parameters", "outputs", "rows",
-            "binary_data_size", "instances", "dataframe_split", "columns", "sepal_length", "id",
+            "inputs",
+            "name",
+            "shape",
+            "datatype",
+            "data",
+            "parameters",
+            "outputs",
+            "rows",
+            "binary_data_size",
+            "instances",
+            "dataframe_split",
+            "columns",
+            "sepal_length",
+            "id",
         ];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
-            prop::collection::vec((prop::sample::select(keys.to_vec()), inner), 0..5).prop_map(
-                |pairs| pairs.into_iter().map(|(k, v)| (k.to_string(), v)).collect()
-            ),
+            prop::collection::vec((prop::sample::select(keys.to_vec()), inner), 0..5)
+                .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.to_string(), v)).collect()),
         ]
     })
 }
@@ -203,14 +216,16 @@ fn no_body_is_answered_with_a_5xx() {
         "/v2/models/%ff/infer",
         "/v2/models/..%2f..%2fetc/versions/1/infer",
     ];
-    let kinds = [
-        "application/json", "text/csv", "image/png", "multipart/form-data; boundary=x", "a/b", "",
-    ];
+    let kinds =
+        ["application/json", "text/csv", "image/png", "multipart/form-data; boundary=x", "a/b", ""];
     let body = prop_oneof![
         any_json().prop_map(|v| v.to_string().into_bytes()),
         nearly_right().prop_map(|v| v.to_string().into_bytes()),
-        (nearly_right(), prop::collection::vec(any::<u8>(), 0..64))
-            .prop_map(|(v, raw)| [v.to_string().into_bytes(), raw].concat()),
+        (nearly_right(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(v, raw)| [
+            v.to_string().into_bytes(),
+            raw
+        ]
+        .concat()),
         prop::collection::vec(any::<u8>(), 0..200),
         "[a-z,\"\n;0-9]{0,60}".prop_map(String::into_bytes),
     ];
@@ -258,16 +273,21 @@ fn binary_tensors_go_both_ways() {
                 "parameters": { "binary_data_size": 4 } })
         })
         .collect();
-    let head =
-        json!({ "id": "a", "parameters": { "binary_data_output": true }, "inputs": inputs }).to_string();
+    let head = json!({ "id": "a", "parameters": { "binary_data_output": true }, "inputs": inputs })
+        .to_string();
     let length = head.len();
     let mut request = post("/v2/models/iris/infer", "", [head.into_bytes(), raw].concat());
-    request.headers_mut().insert(crate::protocol::rest::JSON_LENGTH, length.into());
+    request
+        .headers_mut()
+        .insert(crate::protocol::rest::JSON_LENGTH, length.into());
     runtime().block_on(async {
         let answer = routes.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), 200);
-        let length: usize =
-            answer.headers()[crate::protocol::rest::JSON_LENGTH].to_str().unwrap().parse().unwrap();
+        let length: usize = answer.headers()[crate::protocol::rest::JSON_LENGTH]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
         let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
         let head: Value = serde_json::from_slice(&body[..length]).unwrap();
         assert_eq!(head["outputs"][1]["parameters"]["binary_data_size"], 24);
@@ -291,7 +311,9 @@ fn who_may_not_ask_and_what_is_too_much_is_refused() {
     let rows = |count: usize| json!(vec![row([5.0, 3.0, 1.0, 0.2]); count]).to_string();
     let keyed = |body: String| {
         let mut request = post("/v1/models/iris/predict", "application/json", body);
-        request.headers_mut().insert("authorization", "Bearer secret".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("authorization", "Bearer secret".parse().unwrap());
         request
     };
     runtime().block_on(async {
@@ -304,7 +326,9 @@ fn who_may_not_ask_and_what_is_too_much_is_refused() {
         assert_eq!(send(&routes, ready).await.0, 200);
         let metrics = Request::get("/metrics").body(Body::empty()).unwrap();
         assert_eq!(send(&routes, metrics).await.0, 401);
-        let mut load = Request::post("/v2/repository/models/iris/unload").body(Body::empty()).unwrap();
+        let mut load = Request::post("/v2/repository/models/iris/unload")
+            .body(Body::empty())
+            .unwrap();
         load.headers_mut().insert("x-api-key", "secret".parse().unwrap());
         assert_eq!(send(&routes, load).await.0, 403);
     });

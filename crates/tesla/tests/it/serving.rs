@@ -213,7 +213,12 @@ fn a_client_that_dawdles_is_cut_off_and_others_are_answered() {
         &["--name", "iris", "--header-timeout", "0.2", "--timeout", "0.2"],
     );
     // Nothing at all, half a header, the start of HTTP/2, and half a body.
-    let parts = ["", "POST /v2 HTTP/1.1\r\nHost", "PRI * HT", "POST /v1/models/iris/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"];
+    let parts = [
+        "",
+        "POST /v2 HTTP/1.1\r\nHost",
+        "PRI * HT",
+        "POST /v1/models/iris/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    ];
     let streams: Vec<TcpStream> = parts
         .iter()
         .map(|part| {
