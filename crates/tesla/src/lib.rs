@@ -205,7 +205,9 @@ pub mod evaluate {
         let refuse = |reason: &str| {
             tesla_data::Error::Config(format!("{} cannot be shown: {reason}", mistake.place))
         };
-        let row = rows.row_of(mistake.row).ok_or_else(|| refuse("it is not in these rows"))?;
+        let row = rows
+            .row_of(mistake.row)
+            .ok_or_else(|| refuse("it is not in these rows"))?;
         let place = |_| mistake.place.clone();
         let batch = rows.select(vec![row as u32]).batches()?.next();
         let batch = batch.ok_or_else(|| refuse("it is not in these rows"))??;
