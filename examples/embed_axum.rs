@@ -54,7 +54,11 @@ async fn progression(
     match predicted {
         Ok(Ok(predicted)) => {
             let value = predicted.to_strings()[0].parse::<f64>().unwrap_or(f64::NAN);
-            let advice = if value > 150.0 { "see a doctor soon" } else { "come back in a year" };
+            let advice = if value > 150.0 {
+                "see a doctor soon"
+            } else {
+                "come back in a year"
+            };
             (StatusCode::OK, Json(json!({ "progression": value.round(), "advice": advice })))
         }
         // The model refuses what breaks its rules, in one sentence that is fit to be shown.

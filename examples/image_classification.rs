@@ -74,7 +74,10 @@ fn most_confused(figures: &Classification) -> String {
     match worst {
         (0.0, ..) => "no class is taken for another".into(),
         (count, truth, said) => {
-            format!("most often confused: {} taken for {}, {count} times", labels[truth], labels[said])
+            format!(
+                "most often confused: {} taken for {}, {count} times",
+                labels[truth], labels[said]
+            )
         }
     }
 }

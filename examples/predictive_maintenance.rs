@@ -31,13 +31,23 @@ fn remaining_life() -> Result<f64> {
     let Metrics::Regression(figures) = &test.metrics else {
         anyhow::bail!("a number is predicted");
     };
-    println!("  {} engines taken off the wing before they failed, judged by their last flight", test.rows);
-    println!("  off by {:.1} flights in the middle case, rmse {:.2}", figures.median_absolute_error.unwrap_or(f64::NAN), figures.rmse);
+    println!(
+        "  {} engines taken off the wing before they failed, judged by their last flight",
+        test.rows
+    );
+    println!(
+        "  off by {:.1} flights in the middle case, rmse {:.2}",
+        figures.median_absolute_error.unwrap_or(f64::NAN),
+        figures.rmse
+    );
     for baseline in &test.baselines {
         println!("  in comparison, `{}`: rmse {:.2}", baseline.name, baseline.figures["rmse"]);
     }
     for mistake in test.worst.iter().take(2) {
-        println!("  worst: {} has {} left, predicted {}", mistake.place, mistake.truth, mistake.predicted);
+        println!(
+            "  worst: {} has {} left, predicted {}",
+            mistake.place, mistake.truth, mistake.predicted
+        );
     }
     keep(&model, "remaining_life")?;
     Ok(figures.rmse)
@@ -60,21 +70,31 @@ fn alarms() -> Result<f64> {
     };
     let [[well, alarms], [missed, seen]] = counts(figures)?;
     println!("  alarm from a probability of {:.3} on", test.threshold.unwrap_or(0.5));
-    println!("  {} test rows: {seen} failures seen, {missed} missed, {alarms} alarms for nothing", test.rows);
+    println!(
+        "  {} test rows: {seen} failures seen, {missed} missed, {alarms} alarms for nothing",
+        test.rows
+    );
     let cost = alarms + FAILURE * missed;
     let never = FAILURE * (missed + seen);
     let always = well + alarms;
     println!("  cost {cost:.0}; never looking costs {never:.0}, always looking {always:.0}");
-    println!("  AUC {:.3}: how well it ranks, whatever the threshold", figures.roc_auc.unwrap_or(f64::NAN));
+    println!(
+        "  AUC {:.3}: how well it ranks, whatever the threshold",
+        figures.roc_auc.unwrap_or(f64::NAN)
+    );
     keep(&model, "alarms")?;
     Ok(100.0 * (1.0 - cost / never.min(always)))
 }
 
 /// The confusion matrix of two classes: row = what happened, column = what was said; the failure second.
 fn counts(figures: &Classification) -> Result<[[f64; 2]; 2]> {
-    let rows: Option<Vec<[f64; 2]>> =
-        figures.confusion.iter().map(|row| row.as_slice().try_into().ok()).collect();
-    rows.and_then(|rows| rows.try_into().ok()).context("there are two classes")
+    let rows: Option<Vec<[f64; 2]>> = figures
+        .confusion
+        .iter()
+        .map(|row| row.as_slice().try_into().ok())
+        .collect();
+    rows.and_then(|rows| rows.try_into().ok())
+        .context("there are two classes")
 }
 
 fn keep(model: &Model, name: &str) -> Result<()> {

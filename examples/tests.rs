@@ -22,8 +22,14 @@ fn last_line(name: &str) -> String {
 /// Cargo builds examples beside the folder of this test.
 fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
-    let target = test.parent().and_then(|deps| deps.parent()).expect("tests lie in `deps`");
-    let program = target.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let target = test
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("tests lie in `deps`");
+    let program = target
+        .join("examples")
+        .join(name)
+        .with_extension(std::env::consts::EXE_EXTENSION);
     assert!(program.exists(), "build the examples first: cargo build --release --examples");
     program
 }
@@ -31,7 +37,9 @@ fn program(name: &str) -> PathBuf {
 /// The numbers in a line.
 fn numbers(line: &str) -> Vec<f64> {
     let words = line.split([' ', ',', ';', '%']);
-    words.filter_map(|word| word.trim_end_matches('.').parse().ok()).collect()
+    words
+        .filter_map(|word| word.trim_end_matches('.').parse().ok())
+        .collect()
 }
 
 #[test]

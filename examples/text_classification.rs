@@ -20,15 +20,22 @@ fn main() -> Result<()> {
     // caught, and how many messages are lost for it.
     println!("  of 100 spam messages {:.0} are caught", 100.0 * caught.recall);
     println!("  of 100 messages it calls spam {:.0} are no spam", 100.0 - 100.0 * caught.precision);
-    ask(&spam, &[
-        "Congratulations! You have won a free holiday, text WIN to 80082 now",
-        "Running late, can you bring the keys?",
-    ])?;
+    ask(
+        &spam,
+        &[
+            "Congratulations! You have won a free holiday, text WIN to 80082 now",
+            "Running late, can you bring the keys?",
+        ],
+    )?;
 
     println!("\n2. What does the user want?");
     let intents = learn("intents", "clinc150")?;
     let figures = self::figures(&intents)?;
-    println!("  right in {:.1} % of cases, among {} intents", 100.0 * figures.accuracy, figures.classes.len());
+    println!(
+        "  right in {:.1} % of cases, among {} intents",
+        100.0 * figures.accuracy,
+        figures.classes.len()
+    );
     // The intents it gets wrong most often need more examples, or should be one intent.
     let mut hardest: Vec<_> = figures.classes.iter().collect();
     hardest.sort_by(|a, b| a.f1.total_cmp(&b.f1));

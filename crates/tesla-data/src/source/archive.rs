@@ -45,14 +45,19 @@ fn tar(input: &Input, wanted: &[(&str, &Path)]) -> Result<()> {
         if header.iter().all(|byte| *byte == 0) {
             break;
         }
-        let entry = Entry::read(&header).ok_or_else(|| bad("is no tar or zip archive, or is damaged"))?;
+        let entry =
+            Entry::read(&header).ok_or_else(|| bad("is no tar or zip archive, or is damaged"))?;
         if entry.name.starts_with('/') || entry.name.split(['/', '\\']).any(|part| part == "..") {
-            let reason =
-                format!("holds an entry `{}`, which points outside the archive: refused", entry.name);
+            let reason = format!(
+                "holds an entry `{}`, which points outside the archive: refused",
+                entry.name
+            );
             return Err(bad(&reason));
         }
         let mut content = reader.by_ref().take(entry.size);
-        let place = wanted.iter().position(|(name, _)| *name == entry.name && entry.is_file);
+        let place = wanted
+            .iter()
+            .position(|(name, _)| *name == entry.name && entry.is_file);
         if let Some(place) = place {
             let (name, to) = wanted[place];
             if entry.size > LARGEST {
@@ -170,7 +175,8 @@ mod tests {
 
     #[test]
     fn one_file_comes_out_of_many() {
-        let (done, bytes) = take(&archive(&[("dir/a", b"first"), ("dir/b", &[7; 1000]), ("c", b"")]));
+        let (done, bytes) =
+            take(&archive(&[("dir/a", b"first"), ("dir/b", &[7; 1000]), ("c", b"")]));
         done.unwrap();
         assert_eq!(bytes.unwrap(), [7; 1000]);
     }

@@ -147,7 +147,11 @@ fn get(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create the folder `{}`", folder.display()))?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}: {} rows, licence: {}, {}", entry.name, entry.rows, entry.licence, entry.page)?;
+    writeln!(
+        out,
+        "{}: {} rows, licence: {}, {}",
+        entry.name, entry.rows, entry.licence, entry.page
+    )?;
     for file in &entry.file {
         let done = fetch_one(entry, file, &folder, args.mirror.as_deref())?;
         writeln!(out, "  {}  {done}", file.name)?;
@@ -159,7 +163,11 @@ fn get(args: &Args) -> Result<()> {
         }
         writeln!(out, "next   tesla train {}", path.display())?;
     } else {
-        writeln!(out, "next   tesla profile {}", folder.join(&results(&entry.file[0])[0]).display())?;
+        writeln!(
+            out,
+            "next   tesla profile {}",
+            folder.join(&results(&entry.file[0])[0]).display()
+        )?;
     }
     Ok(())
 }
@@ -189,8 +197,11 @@ fn fetch_one(entry: &Entry, file: &Remote, folder: &Path, mirror: Option<&str>) 
         None => download(&file.url, &path, file)?,
     };
     if !file.take.is_empty() {
-        let names: Vec<(&str, PathBuf)> =
-            file.take.iter().map(|taken| (taken.from.as_str(), folder.join(&taken.to))).collect();
+        let names: Vec<(&str, PathBuf)> = file
+            .take
+            .iter()
+            .map(|taken| (taken.from.as_str(), folder.join(&taken.to)))
+            .collect();
         let wanted: Vec<(&str, &Path)> =
             names.iter().map(|(from, to)| (*from, to.as_path())).collect();
         let done = extract(&path, &wanted);
@@ -207,8 +218,7 @@ fn fetch_one(entry: &Entry, file: &Remote, folder: &Path, mirror: Option<&str>) 
 
 /// A file of a mirror on this machine, with the same checks as a download.
 fn copy(from: &Path, to: &Path, file: &Remote) -> Result<String> {
-    let bytes =
-        std::fs::read(from).with_context(|| format!("cannot read `{}`", from.display()))?;
+    let bytes = std::fs::read(from).with_context(|| format!("cannot read `{}`", from.display()))?;
     let found = hex_sha256(&bytes);
     if let Some(expected) = file.sha256.as_ref().filter(|expected| **expected != found) {
         bail!(
@@ -231,7 +241,8 @@ fn download(url: &str, path: &Path, file: &Remote) -> Result<String> {
         true => ProgressBar::new(file.bytes.unwrap_or(0)),
         false => ProgressBar::hidden(),
     };
-    let template = "{bar:24.cyan/blue} {msg}  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
+    let template =
+        "{bar:24.cyan/blue} {msg}  {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left";
     let style = ProgressStyle::with_template(template);
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_message(file.name.clone());
@@ -249,7 +260,9 @@ fn download(url: &str, path: &Path, file: &Remote) -> Result<String> {
 
 #[cfg(not(feature = "http"))]
 fn download(url: &str, _path: &Path, _file: &Remote) -> Result<String> {
-    bail!("`{url}` cannot be fetched: this TESLA was built without the feature `http`; use `--mirror DIR`")
+    bail!(
+        "`{url}` cannot be fetched: this TESLA was built without the feature `http`; use `--mirror DIR`"
+    )
 }
 
 #[cfg(test)]
@@ -265,7 +278,8 @@ mod tests {
             assert_eq!(settings(&entry.name).is_some(), entry.settings, "{}", entry.name);
             for file in &entry.file {
                 assert!(is_url(&file.url), "{}", file.url);
-                let hex = |sum: &String| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
+                let hex =
+                    |sum: &String| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit());
                 assert!(file.sha256.as_ref().is_none_or(hex), "{}", file.name);
                 assert!(file.sha256.is_none() || entry.checked.is_some(), "{}", entry.name);
                 for name in results(file).iter().chain([&file.name]) {

@@ -23,7 +23,10 @@ fn a_folder_stands_for_the_public_addresses() {
     std::fs::write(mirror.join("ai4i2020.csv"), ROWS).unwrap();
     let args = ["datasets", "get", "ai4i2020", "--mirror", "mirror"];
     let text = succeeds(folder.path(), &args);
-    assert!(text.contains("not verified") && text.contains("tesla train ./ai4i2020.tesla.toml"), "{text}");
+    assert!(
+        text.contains("not verified") && text.contains("tesla train ./ai4i2020.tesla.toml"),
+        "{text}"
+    );
     assert_eq!(files(folder.path()), ["ai4i2020", "ai4i2020.tesla.toml", "mirror"]);
     let fetched = std::fs::read_to_string(folder.path().join("ai4i2020/ai4i2020.csv")).unwrap();
     assert_eq!(fetched, ROWS);

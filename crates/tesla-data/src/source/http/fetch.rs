@@ -63,7 +63,9 @@ pub(super) fn fetch_with(
         total: expected.bytes,
         progress,
     };
-    let done = download.run(&mut file, wait).and_then(|()| check(&name, &part, &mut file, expected));
+    let done = download
+        .run(&mut file, wait)
+        .and_then(|()| check(&name, &part, &mut file, expected));
     match done {
         Ok(sha256) => {
             file.sync_all().map_err(|e| Error::io(&part, e))?;
@@ -180,7 +182,9 @@ impl Download<'_> {
                     0
                 }
                 // What is there is all there is, or more.
-                StatusCode::RANGE_NOT_SATISFIABLE if start > 0 => return self.all(file, start, &response),
+                StatusCode::RANGE_NOT_SATISFIABLE if start > 0 => {
+                    return self.all(file, start, &response);
+                }
                 status if matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504) => {
                     return Err(Stop::Again(format!("answers {status}")));
                 }
@@ -210,7 +214,8 @@ impl Download<'_> {
 
     fn cut(&self, file: &mut File, at: u64) -> Result<(), Stop> {
         let cut = file.set_len(at).and_then(|()| file.seek(SeekFrom::Start(at)));
-        cut.map(drop).map_err(|e| Stop::Failed(Failed::Broken(Error::io(self.part, e))))
+        cut.map(drop)
+            .map_err(|e| Stop::Failed(Failed::Broken(Error::io(self.part, e))))
     }
 
     fn body(&mut self, mut body: impl Read, file: &mut File, from: u64) -> Result<(), Stop> {
@@ -218,9 +223,9 @@ impl Download<'_> {
         let mut bytes = from;
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let read = body.read(&mut buffer).map_err(|e| {
-                Stop::Again(format!("breaks off in the middle of its answer: {e}"))
-            })?;
+            let read = body
+                .read(&mut buffer)
+                .map_err(|e| Stop::Again(format!("breaks off in the middle of its answer: {e}")))?;
             bytes += read as u64;
             if bytes > self.limit {
                 let reason = format!("sends more than the {} bytes that are expected", self.limit);

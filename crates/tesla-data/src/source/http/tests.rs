@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::Frame;
-use crate::source::Expected;
 use crate::arrow::array::AsArray;
 use crate::arrow::datatypes::Float64Type;
+use crate::source::Expected;
 
 /// A request as the server saw it: the target, then the headers in lower case.
 type Request = Vec<String>;
