@@ -7,6 +7,7 @@ mod crates;
 mod deployment;
 mod dry_run;
 mod evaluation;
+mod guide;
 mod peers;
 mod recommendation;
 mod repeat;
