@@ -12,8 +12,8 @@ MovieLens forbids to pass it on: it is not part of this repository.
   training rows; each rating counts as a positive.
 * Jester: a fifth of the ratings held out at random, NMAE: MAE divided by the range of ratings.
 
-Only the standard library is needed. Nothing is tuned here: the settings stand below, and were chosen on
-validation rows (`--tune` prints validation figures of a grid, from training rows only).
+Only the standard library is needed. The settings stand below; `--tune` prints figures of a grid on validation
+rows, a tenth of the training rows, and never looks at test rows.
 """
 
 import argparse
@@ -35,10 +35,10 @@ item = "item"
 rating = "rating"
 """
 MF = {"kind": "mf", "factors": 40, "l2": 0.11, "l2_bias": 0.02}
-JESTER = {"kind": "mf", "factors": 12, "l2": 0.1, "l2_bias": 0.02}
-BPR = {"kind": "bpr", "factors": 64, "l2": 0.01, "negatives": 8}
+JESTER = {"kind": "mf", "factors": 8, "l2": 0.05, "l2_bias": 0.02}
+BPR = {"kind": "bpr", "factors": 64, "l2": 0.01, "negatives": 4}
 BPR_TRAIN = {
-    "epochs": 30,
+    "epochs": 25,
     "batch_size": 2048,
     "learning_rate": 0.005,
     "weight_decay": 0.0,
@@ -139,14 +139,14 @@ def tune(args, rows, folder):
     random.Random(0).shuffle(order)
     test = order[: len(order) // 5]
     if args.kind == "jester" or args.tune == "mf":
-        for factors, l2, bias in itertools.product([8, 12, 20, 40], [0.08, 0.11, 0.15], [0.01, 0.03]):
+        for factors, l2, bias in itertools.product([8, 20, 40], [0.05, 0.08, 0.11, 0.15], [0.02]):
             model = {"kind": "mf", "factors": factors, "l2": l2, "l2_bias": bias}
             report, seconds = run(args.tesla, folder, rows, test, model, {}, 0, valid=0.1)
             valid = report["valid"]
             spread(str((factors, l2, bias, round(valid["metrics"]["rmse"], 4))),
                    [valid["interactions"]["nmae"]], seconds)
     else:
-        for factors, l2, negatives in itertools.product([64, 128], [0.007, 0.01, 0.015], [8]):
+        for factors, l2, negatives in itertools.product([64, 128], [0.007, 0.01, 0.015], [4]):
             model = {"kind": "bpr", "factors": factors, "l2": l2, "negatives": negatives}
             report, seconds = run(args.tesla, folder, rows, test, model, BPR_TRAIN, 0, valid=0.1)
             history = report["valid"]["metrics"]["ndcg"]

@@ -57,6 +57,19 @@ def made(folder):
     names = "std yeo log quant normal minmax robust bins clip one ord freq goal emb label score".split()
     table = pd.DataFrame(rows, columns=names)
     table.to_csv(folder / "made.csv", index=False)
+    # Rows to predict: with strangers, and numbers that training never saw.
+    numbers = [-1e6, -3.25, -0.5, 0, 1e-9, 3, 1e6]
+
+    def spoilt(at, value):
+        match chance.random():
+            case r if r < 0.2:
+                return ""
+            case r if r < 0.35:
+                return chance.choice(numbers) if at < 9 else "stranger"
+        return value
+
+    new = [[spoilt(*cell) for cell in enumerate(row[:14])] + row[14:] for row in rows]
+    pd.DataFrame(new, columns=names).to_csv(folder / "new.csv", index=False)
     return "\n".join(
         f"[columns.{name}]\n{text}\n"
         for name, text in {
@@ -172,7 +185,7 @@ def main():
                 f'[data]\nsource = "{folder}/made.csv"\ntarget = "{target}"\ndrop = ["{other}"]\n'
                 f"[audit]\nlevel = \"off\"\n[model]\n{model}\n{columns}"
             )
-            good &= check(args, folder, f"every preparation, {target}", config, folder / "made.csv")
+            good &= check(args, folder, f"every preparation, {target}", config, folder / "new.csv")
         digits = sets / "digits" / "digits-images-idx3-ubyte"
         small = f"[train]\nepochs = {args.epochs}"
         for name, model in {

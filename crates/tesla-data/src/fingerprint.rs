@@ -14,20 +14,27 @@ pub fn hex_sha256(bytes: &[u8]) -> String {
 /// SHA-256 of one file's bytes, or of a sorted list of files with their names.
 pub(crate) fn hash_files<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<String> {
     let mut all = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
     for path in files {
-        let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
-        let mut one = Sha256::new();
-        loop {
-            let n = file.read(&mut buffer).map_err(|e| Error::io(path, e))?;
-            if n == 0 {
-                break;
-            }
-            one.update(&buffer[..n]);
-        }
-        all.update(one.finalize());
+        all.update(digest(path)?);
     }
     Ok(hex(&all.finalize()))
+}
+
+/// What [`hex_sha256`] gives for the bytes of a file.
+pub(crate) fn hash_content(path: &Path) -> Result<String> {
+    Ok(hex(&digest(path)?))
+}
+
+fn digest(path: &Path) -> Result<Vec<u8>> {
+    let mut file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut hash = Sha256::new();
+    loop {
+        match file.read(&mut buffer).map_err(|e| Error::io(path, e))? {
+            0 => return Ok(hash.finalize().to_vec()),
+            n => hash.update(&buffer[..n]),
+        }
+    }
 }
 
 pub(crate) fn hex(digest: &[u8]) -> String {

@@ -23,6 +23,8 @@ mod protocol;
 mod queue;
 mod server;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use config::{ADDRESS, Batching, Config, Drain, Limits, Tls};
 pub use error::{Error, Result};

@@ -94,7 +94,8 @@ pub fn cross_validate(
 }
 
 /// The configuration of one fold: the split is given. The auditor looks at the first fold only, by the
-/// column that divides the rows.
+/// column that divides the rows, and says what it finds: a fold is smaller than a run, and chance tells
+/// more of few rows. What is grave stops the run of the model that is kept.
 fn of_fold(config: &Config, at: usize) -> Config {
     let mut config = config.clone();
     let (by, column) = (config.data.split.by, config.data.split.column.clone());
@@ -103,9 +104,10 @@ fn of_fold(config: &Config, at: usize) -> Config {
         Some(SplitBy::Time) => config.audit.time = config.audit.time.or(column),
         _ => {}
     }
-    if at > 0 {
-        config.audit.level = AuditLevel::Off;
-    }
+    config.audit.level = match config.audit.level {
+        AuditLevel::Stop | AuditLevel::Warn if at == 0 => AuditLevel::Warn,
+        _ => AuditLevel::Off,
+    };
     // What divides the rows is no feature, as in a run of its own.
     if let Some(column) = &config.data.split.column
         && !config.columns.contains_key(column)

@@ -436,8 +436,8 @@ impl Metrics {
     pub fn figures(&self) -> Vec<(&'static str, Option<f64>)> {
         match self {
             Metrics::Classification(m) => {
-                let top = [(2, "top_2"), (3, "top_3"), (5, "top_5")];
-                let top = top.map(|(k, name)| (name, m.top_k.get(&k).copied()));
+                let top = [("2", "top_2"), ("3", "top_3"), ("5", "top_5")];
+                let top = top.map(|(k, name)| (name, m.top_k.get(k).copied()));
                 let ovo = (m.classes.len() > 2).then_some(("roc_auc_ovo", m.roc_auc_ovo));
                 [
                     ("accuracy", Some(m.accuracy)),

@@ -118,26 +118,7 @@ pub fn train_with(
     let stop = config.train.early_stop.metric.figure(contract.task, ranks)?;
 
     // Whether the parts are apart.
-    // The auditor holds columns whole, which a table larger than memory must not be.
-    let findings = match data.frames().any(Frame::is_on_disk) {
-        true if config.audit.level != AuditLevel::Off => {
-            observer.event(Event::NotAudited);
-            Vec::new()
-        }
-        true => Vec::new(),
-        false => audit::audit(&data, &contract, &split, &config.audit, &config.data.split)?,
-    };
-    let grave: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Stop)
-        .map(Finding::to_string)
-        .collect();
-    findings
-        .iter()
-        .for_each(|f| observer.event(Event::Finding(f.clone())));
-    if !grave.is_empty() && config.audit.level == AuditLevel::Stop {
-        return Err(Error::Leak(grave.len(), grave.join("; ")));
-    }
+    look_for_leaks(config, &data, &contract, &split, observer)?;
 
     // Which training rows are too unusual to teach.
     let (train, outliers) = without_outliers(&train, &contract, &config.columns)?;
@@ -335,6 +316,34 @@ pub fn train_with(
         split,
         first_loss: fitted.first_loss,
     })
+}
+
+/// Reports what the auditor finds, and ends the run where that is grave.
+fn look_for_leaks(
+    config: &Config,
+    data: &Dataset,
+    contract: &Contract,
+    split: &Split,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    // The auditor holds columns whole, which a table larger than memory must not be.
+    if data.frames().any(Frame::is_on_disk) {
+        if config.audit.level != AuditLevel::Off {
+            observer.event(Event::NotAudited);
+        }
+        return Ok(());
+    }
+    let findings = audit::audit(data, contract, split, &config.audit, &config.data.split)?;
+    let grave: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Stop)
+        .map(Finding::to_string)
+        .collect();
+    findings.into_iter().for_each(|f| observer.event(Event::Finding(f)));
+    match !grave.is_empty() && config.audit.level == AuditLevel::Stop {
+        true => Err(Error::Leak(grave.len(), grave.join("; "))),
+        false => Ok(()),
+    }
 }
 
 /// A network with trained weights and how it came to them.

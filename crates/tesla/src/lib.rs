@@ -171,7 +171,8 @@ pub mod evaluate {
     pub use tesla_train::metrics::{Classification, Regression, classification, regression};
     pub use tesla_train::{CrossValidation, Fold, Spread};
 
-    use tesla_data::BadPolicy;
+    use tesla_data::contract::Need;
+    use tesla_data::{BadPolicy, Frame, Inputs};
     use tesla_train::Silent;
 
     use crate::{Config, Dataset, Device, DeviceChoice, Model, Result};
@@ -193,6 +194,29 @@ pub mod evaluate {
     pub fn evaluate_with(model: &Model, data: &Dataset, options: &Options) -> Result<Report> {
         let frame = data.frame.settle(&model.bundle().contract, &BadPolicy::default())?;
         tesla_train::evaluate_with(model.predictor(), &frame.all(), options)
+    }
+
+    /// The picture that a [`Mistake`] is about, as the model sees it: the `data:` address of a PNG, for an
+    /// HTML page. `rows` is the frame that was evaluated.
+    ///
+    /// # Errors
+    /// When the row is not there, or the model sees no pictures.
+    pub fn picture(model: &Model, rows: &Frame, mistake: &Mistake) -> Result<String> {
+        let refuse = |reason: &str| {
+            tesla_data::Error::Config(format!("{} cannot be shown: {reason}", mistake.place))
+        };
+        let row = rows
+            .row_of(mistake.row)
+            .ok_or_else(|| refuse("it is not in these rows"))?;
+        let place = |_| mistake.place.clone();
+        let batch = rows.select(vec![row as u32]).batches()?.next();
+        let batch = batch.ok_or_else(|| refuse("it is not in these rows"))??;
+        let bundle = model.bundle();
+        let batch = bundle.contract.conform(&batch, Need::Features, &place)?;
+        match bundle.pipeline.samples(&batch, &place)?.inputs {
+            Inputs::Images(images) => Ok(images.data_uri(0)?),
+            _ => Err(refuse("the model sees no pictures").into()),
+        }
     }
 
     /// Compares two models on the rows of `data` that keep the contracts of both.

@@ -76,6 +76,9 @@ enum Command {
     Export(commands::export::Format),
     /// Train a model again from what its file says, and compare.
     Verify(commands::verify::Args),
+    /// List public data sets, and fetch one.
+    #[command(subcommand)]
+    Datasets(commands::datasets::Command),
     /// List the devices of this machine.
     Devices,
     /// Print the JSON Schema of `tesla.toml`, for editors.
@@ -99,7 +102,7 @@ enum AppCommand {
     #[command(mut_arg("model", behind), mut_arg("data", |data| data.index(2)))]
     Predict(commands::predict::Args),
     /// Answer predictions over HTTP.
-    #[command(mut_arg("model", behind))]
+    #[command(mut_arg("models", behind))]
     Serve(commands::serve::Args),
     /// Measure the model on rows that carry the target.
     #[command(mut_arg("model", behind), mut_arg("data", |data| data.index(2)))]
@@ -155,6 +158,7 @@ fn main() -> ExitCode {
         Command::Deploy(target) => commands::deploy::run(target),
         Command::Export(format) => commands::export::run(format),
         Command::Verify(args) => commands::verify::run(args),
+        Command::Datasets(command) => commands::datasets::run(command),
         Command::Devices => commands::devices(),
         Command::Schema => commands::schema(),
     };

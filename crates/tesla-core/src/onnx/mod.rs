@@ -100,25 +100,22 @@ fn refuse(what: impl std::fmt::Display) -> Error {
 }
 
 fn refuse_limits(bundle: &Bundle) -> Result<()> {
-    for rule in bundle
+    let mut limited = bundle
         .contract
         .inputs()
-        .filter(|rule| rule.limits != Limits::default())
-    {
-        let Limits {
-            range, categories, ..
-        } = &rule.limits;
-        let limit = match range {
-            Some(_) => "range",
-            None if !categories.is_empty() => "categories",
-            None => "required",
-        };
-        return Err(refuse(format!(
-            "`{limit}` of column `{}`, since a graph refuses no row: say `--without-limits` to leave such checks to whoever runs it",
-            rule.name
-        )));
-    }
-    Ok(())
+        .filter(|rule| rule.limits != Limits::default());
+    let Some(rule) = limited.next() else {
+        return Ok(());
+    };
+    let limit = match &rule.limits {
+        Limits { range: Some(_), .. } => "range",
+        Limits { categories, .. } if !categories.is_empty() => "categories",
+        _ => "required",
+    };
+    Err(refuse(format!(
+        "`{limit}` of column `{}`, since a graph refuses no row: say `--without-limits` to leave such checks to whoever runs it",
+        rule.name
+    )))
 }
 
 /// What the scores mean.

@@ -151,7 +151,7 @@ pub fn max_pool2d(x: Tensor<4>, side: usize) -> Tensor<4> {
     #[cfg(feature = "flex")]
     let x = match flex::max_pool2d(x, side) {
         Ok(found) => return found,
-        Err(x) => x,
+        Err(x) => *x,
     };
     module::max_pool2d(x, MaxPoolOptions::new([side, side]))
 }

@@ -77,6 +77,8 @@ pub(super) fn forward(
 
 /// [`forward`] for `N` channels of one window.
 #[inline(always)]
+// One lane in all arrays at a time: what the compiler makes vectors of.
+#[allow(clippy::needless_range_loop)]
 fn largest<const N: usize>(
     channel: usize,
     offsets: &[usize],
@@ -142,6 +144,7 @@ pub(super) fn backward(
 
 /// [`backward`] for `N` channels of one window.
 #[inline(always)]
+#[allow(clippy::needless_range_loop)]
 fn spread<const N: usize>(
     channel: usize,
     offsets: &[usize],

@@ -143,8 +143,10 @@ impl<'a> Pipeline<'a> {
     /// When the rows break the contract, or an image cannot be decoded.
     pub fn fit(&self, train: &Selection<'_>) -> Result<FittedPipeline> {
         let came = self.contract.columns.iter().filter(|c| c.role != Role::Unused);
-        let learned: Vec<(usize, &ColumnRule)> =
-            came.enumerate().filter(|(_, rule)| rule.role != Role::Key).collect();
+        let learned: Vec<(usize, &ColumnRule)> = came
+            .enumerate()
+            .filter(|(_, rule)| !matches!(rule.role, Role::Key | Role::Weight))
+            .collect();
         let learned_at: Vec<usize> = learned.iter().map(|(at, _)| *at).collect();
         let mut fits = learned
             .iter()

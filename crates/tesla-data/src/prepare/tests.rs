@@ -362,7 +362,7 @@ fn many_columns_and_many_levels() {
     assert_eq!(fitted.matrix(&prepared.rows()).unwrap().len(), 20_000);
 
     let mut fit = CategoryFit::new("c", &Default::default(), 0).unwrap();
-    for part in 0..20 {
+    for part in 0..100 {
         let values: ArrayRef = Arc::new(
             (0..10_000)
                 .map(|i| Some(format!("{}", part * 10_000 + i)))
@@ -370,7 +370,7 @@ fn many_columns_and_many_levels() {
         );
         fit.update(&values, &Target::Absent).unwrap();
     }
-    assert_eq!(fit.finish().width(), 200_000);
+    assert_eq!(fit.finish().width(), 1_000_000);
 }
 
 #[test]
@@ -626,4 +626,76 @@ fn tables_are_scaled_and_images_changed_by_single_calls() {
 fn open_text(text: &str) -> Box<dyn Source> {
     let input = Input::from_bytes("t.csv", text.as_bytes());
     Box::new(CsvSource::open(input, CsvConfig::default()).unwrap())
+}
+
+#[test]
+fn unusual_values_do_what_the_table_in_the_manual_says() {
+    let text = "x,c,w,e,y\n1,a,2024-01-01,,1.5\n2,b,2024-01-02,,2\n,a,2024-01-03,,3\n";
+    let prepared = Prepared::of(text, "y", serde_json::json!({})).unwrap();
+    let note = prepared.contract.notes().next();
+    assert_eq!(note, Some(("e", "it has no values")));
+    let fitted = prepared.fit().unwrap();
+    let row = |value: Value| {
+        let row = serde_json::json!({ "x": 1, "c": "a", "w": "2024-01-02" });
+        let mut row = row.as_object().unwrap().clone();
+        row.extend(value.as_object().unwrap().clone());
+        row.retain(|_, value| value != "absent");
+        let rows = prepared.contract.from_json(&[row])?;
+        let place = |row: usize| format!("row {}", row + 1);
+        let rows = prepared.contract.conform(&rows, Need::Features, &place)?;
+        fitted.matrix(&rows)
+    };
+    let refused = |value: Value, expected: &str| {
+        let error = row(value).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(serde_json::json!({ "c": "absent" }), "no key `c`");
+    refused(serde_json::json!({ "x": "" }), "is not a number");
+    refused(serde_json::json!({ "w": "soon" }), "`soon` is not a time");
+    refused(serde_json::json!({ "w": 1e300 }), "is not a time");
+    let usual = row(serde_json::json!({})).unwrap();
+    // x, two levels, then the time.
+    assert_eq!(usual[1..3], [1.0, 0.0]);
+    assert_eq!(row(serde_json::json!({ "c": "" })).unwrap()[1..3], [0.0, 0.0]);
+    assert_eq!(row(serde_json::json!({ "c": null })).unwrap()[1..3], [0.0, 0.0]);
+    assert_eq!(row(serde_json::json!({ "x": null })).unwrap()[0], 0.0);
+    for missing in [Value::Null, "".into()] {
+        let found = row(serde_json::json!({ "w": missing })).unwrap();
+        assert!(found[3..].iter().all(|number| *number == 0.0), "{found:?}");
+    }
+    let infinite: ArrayRef = Arc::new(Float64Array::from(vec![f64::INFINITY, f64::NAN]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "a"]));
+    let times: ArrayRef = Arc::new(Float64Array::from(vec![0.0, f64::NAN]));
+    let rows = RecordBatch::try_from_iter([("x", infinite), ("c", names), ("w", times)]).unwrap();
+    let place = |row: usize| format!("row {}", row + 1);
+    let error = prepared.contract.conform(&rows, Need::Features, &place).unwrap_err();
+    assert!(error.to_string().starts_with("row 1, column `x`: `inf` is not"), "{error}");
+    let rest = prepared
+        .contract
+        .conform(&rows.slice(1, 1), Need::Features, &place)
+        .unwrap();
+    assert_eq!(fitted.matrix(&rest).unwrap()[0], 0.0);
+    let error = prepared
+        .contract
+        .conform(&rows.project(&[0, 2]).unwrap(), Need::Features, &place);
+    assert!(error.unwrap_err().to_string().starts_with("no column `c`"));
+
+    // A table of one row, of every kind.
+    let one = Prepared::of("x,c,w,y\n1,a,2024-01-01,1.5\n", "y", serde_json::json!({})).unwrap();
+    let found = one.fit().unwrap().matrix(&one.rows()).unwrap();
+    assert!(found.iter().all(|number| number.is_finite()) && found[0] == 0.0, "{found:?}");
+    // A time without a value in the training rows.
+    let text = "w,x,y\n,1,1.5\n,2,2\n2024-01-01,3,3\n";
+    let late = Prepared::of(text, "y", serde_json::json!({})).unwrap();
+    let pipeline = Pipeline::new(&late.contract, &late.columns).unwrap();
+    let fitted = pipeline.fit(&late.frame.select(vec![0, 1])).unwrap();
+    let json = serde_json::to_string(&fitted).unwrap();
+    assert_eq!(serde_json::from_str::<FittedPipeline>(&json).unwrap(), fitted);
+    assert!(
+        fitted
+            .matrix(&late.rows())
+            .unwrap()
+            .iter()
+            .all(|number| number.is_finite())
+    );
 }

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tempfile::{NamedTempFile, TempPath};
+
 use super::Reading;
 use super::unpack::{self, Entry, Packing};
-use crate::fingerprint::hash_files;
+use crate::fingerprint::{hash_content, hash_files};
 use crate::{Error, Result, hex_sha256};
 
 /// Bytes that can be read more than once: a file, a file inside a zip archive, or what standard
@@ -24,7 +26,12 @@ pub struct Input {
 enum Bytes {
     File(PathBuf),
     Memory(Arc<[u8]>),
+    /// What is too much for memory, in a file that goes with the last who reads it.
+    Temporary(Arc<TempPath>),
 }
+
+/// Bytes of standard input that are held in memory.
+const HELD: u64 = 64 << 20;
 
 /// Bytes per read of the operating system.
 const BUFFER: usize = 1 << 17;
@@ -38,9 +45,7 @@ impl Input {
     /// When it cannot be read, or an archive holds several files and none is named.
     pub fn open(path: &Path) -> Result<Self> {
         if path == Path::new("-") {
-            let mut bytes = Vec::new();
-            io::stdin().read_to_end(&mut bytes).map_err(|e| Error::io(path, e))?;
-            return Self::from_bytes("-", bytes).unzip(None);
+            return Self::from_stream("-", io::stdin().lock(), HELD)?.unzip(None);
         }
         let (path, entry) = inside(path);
         File::open(path).map_err(|e| Error::io(path, e))?;
@@ -52,6 +57,29 @@ impl Input {
             rows: Arc::default(),
         };
         input.unzip(entry)
+    }
+
+    /// What can be read only once, held in memory up to `most` bytes and in a temporary file beyond.
+    fn from_stream(name: &str, mut stream: impl Read, most: u64) -> Result<Self> {
+        let fail = |e| Error::io(name, e);
+        let mut bytes = Vec::new();
+        stream.by_ref().take(most).read_to_end(&mut bytes).map_err(fail)?;
+        let mut input = Self::from_bytes(name, bytes);
+        let mut next = [0];
+        if stream.read(&mut next).map_err(fail)? == 0 {
+            return Ok(input);
+        }
+        let spill = |path: &Path, source| Error::Spill {
+            path: path.to_path_buf(),
+            source,
+        };
+        let mut file = NamedTempFile::new().map_err(|e| spill(&std::env::temp_dir(), e))?;
+        let start = input.stored().map_err(fail)?;
+        let mut all = start.chain(&next[..]).chain(stream);
+        let written = io::copy(&mut all, &mut file);
+        written.map_err(|e| spill(file.path(), e))?;
+        input.bytes = Bytes::Temporary(Arc::new(file.into_temp_path()));
+        Ok(input)
     }
 
     /// Bytes in memory under a name for messages.
@@ -103,6 +131,7 @@ impl Input {
             (Some(entry), _) => entry.packed,
             (None, Bytes::Memory(bytes)) => bytes.len() as u64,
             (None, Bytes::File(path)) => std::fs::metadata(path).map_or(0, |m| m.len()),
+            (None, Bytes::Temporary(path)) => std::fs::metadata(&**path).map_or(0, |m| m.len()),
         }
     }
 
@@ -187,6 +216,7 @@ impl Input {
         let stored = match &self.bytes {
             Bytes::File(path) => hash_files([path.as_path()])?,
             Bytes::Memory(bytes) => hex_sha256(bytes),
+            Bytes::Temporary(path) => hash_content(path)?,
         };
         Ok(match &self.entry {
             Some(entry) => hex_sha256(format!("{stored}/{}", entry.name).as_bytes()),
@@ -226,6 +256,7 @@ impl Input {
         let mut stored: Box<dyn ReadSeek> = match &self.bytes {
             Bytes::File(path) => Box::new(File::open(path)?),
             Bytes::Memory(bytes) => Box::new(Cursor::new(bytes.clone())),
+            Bytes::Temporary(path) => Box::new(File::open(&**path)?),
         };
         if let Some(entry) = &self.entry {
             stored.seek(SeekFrom::Start(entry.start))?;
@@ -281,6 +312,21 @@ mod tests {
     use super::*;
 
     const ROWS: &[u8] = b"a,b\n1,2\n3,4\n";
+
+    #[test]
+    fn what_is_read_once_is_held_in_memory_or_in_a_file() {
+        let most = ROWS.len() as u64;
+        let held = Input::from_stream("-", ROWS, most).unwrap();
+        let put_aside = Input::from_stream("-", ROWS, most - 3).unwrap();
+        assert!(matches!(held.bytes, Bytes::Memory(_)));
+        assert!(matches!(put_aside.bytes, Bytes::Temporary(_)));
+        for input in [&held, &put_aside] {
+            let mut read = Vec::new();
+            input.reader().unwrap().read_to_end(&mut read).unwrap();
+            assert_eq!((read.as_slice(), input.len()), (ROWS, most));
+            assert_eq!(input.fingerprint().unwrap(), hex_sha256(ROWS));
+        }
+    }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut packer = flate2::write::GzEncoder::new(Vec::new(), Default::default());

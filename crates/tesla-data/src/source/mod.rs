@@ -1,5 +1,6 @@
 //! Sources: where rows come from. Each streams Arrow record batches and can name the line of a row.
 
+mod archive;
 mod assemble;
 mod columns;
 mod csv;
@@ -34,10 +35,11 @@ use std::path::{Path, PathBuf};
 use crate::arrow::array::RecordBatch;
 use crate::arrow::datatypes::SchemaRef;
 
+pub use self::archive::extract;
 pub use self::columns::texts as as_texts;
 pub use self::csv::CsvSource;
 #[cfg(feature = "http")]
-pub use self::http::HttpSource;
+pub use self::http::{HttpSource, fetch};
 pub use self::parquet::ParquetSource;
 #[cfg(feature = "postgres")]
 pub use database::PostgresSource;
@@ -59,6 +61,22 @@ pub use texts::TextFolder;
 
 use crate::config::{DataConfig, Format};
 use crate::{BadRow, Error, Paths, Place, Result};
+
+/// What is known of a file before it is fetched.
+#[derive(Clone, Debug, Default)]
+pub struct Expected<'a> {
+    /// SHA-256 in hexadecimal.
+    pub sha256: Option<&'a str>,
+    /// The exact size in bytes.
+    pub bytes: Option<u64>,
+}
+
+/// Where a file waits until it is whole.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".part");
+    path.with_file_name(name)
+}
 
 /// Rows on their way, a few thousand at a time.
 pub type Batches<'a> = Box<dyn Iterator<Item = Result<Scanned>> + Send + 'a>;

@@ -104,11 +104,11 @@ impl Optimizer {
         state: &mut Vec<Tensor<1>>,
         rate: f64,
         decay: f64,
-    ) -> Result<Tensor<1>, (Tensor<1>, Tensor<1>)> {
+    ) -> Result<Tensor<1>, Box<(Tensor<1>, Tensor<1>)>> {
         let remembered = match self.rule {
             Rule::Sgd => usize::from(self.momentum > 0.0),
             Rule::Adam | Rule::AdamW => 2,
-            Rule::RmsProp | Rule::Lion => return Err((w, g)),
+            Rule::RmsProp | Rule::Lion => return Err(Box::new((w, g))),
         };
         let is_new = state.is_empty();
         state.resize_with(remembered, || w.zeros_like());
@@ -140,7 +140,7 @@ impl Optimizer {
             }
             Err((w, kept)) => {
                 *state = if is_new { vec![] } else { kept };
-                Err((w, g))
+                Err(Box::new((w, g)))
             }
         }
     }
@@ -157,7 +157,7 @@ impl Optimizer {
         let t = self.steps as i32;
         let (w, g) = match self.update_in_place(w, g, state, rate, decay) {
             Ok(done) => return done,
-            Err(inputs) => inputs,
+            Err(inputs) => *inputs,
         };
         let zeros = |count: usize, state: &mut Vec<Tensor<1>>| {
             state.resize_with(count, || w.zeros_like());

@@ -20,6 +20,8 @@ use crate::metrics::{
 const MOST_COUNTED: usize = 100;
 /// More classes than this are not ranked for every resample.
 const MOST_RANKED: usize = 20;
+/// Nor are more scores than this, of more than two classes: a thousand rankings of them take seconds.
+const MOST_SORTED: usize = 100_000;
 /// Classes that have curves.
 const MOST_CURVES: usize = 10;
 
@@ -392,7 +394,10 @@ pub(super) fn class_figures(
     classes: usize,
 ) -> impl Fn(&[u32]) -> Vec<metrics::Result<f64>> + Sync + '_ {
     // The rows by falling score of each class that is ranked.
-    let columns = sample.first().map_or(0, |row| row.scores.len());
+    let columns = match sample.first().map_or(0, |row| row.scores.len()) {
+        columns if columns > 1 && columns * sample.len() > MOST_SORTED => 0,
+        columns => columns,
+    };
     let ranked: Vec<Vec<u32>> = (0..columns)
         .map(|column| {
             let mut order: Vec<u32> = (0..sample.len() as u32).collect();

@@ -138,7 +138,7 @@ fn words_that_tell_are_found_by_weights_and_by_taking_them_out() {
         );
     }
     for (kind, method) in [("logistic", Method::Exact), ("bag", Method::WordRemoval)] {
-        let Some((predictor, data, device)) = model(&table, kind, 20) else {
+        let Some((predictor, data, device)) = model(&table, kind, 80) else {
             return;
         };
         let found = explain(predictor.bundle(), &device, &data.frame, &[0, 1]);

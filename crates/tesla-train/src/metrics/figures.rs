@@ -45,7 +45,7 @@ pub struct Classification {
     pub kappa: Option<f64>,
     /// The share of rows whose class is among the k most probable, by k.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub top_k: BTreeMap<usize, f64>,
+    pub top_k: BTreeMap<String, f64>,
     /// Precision, recall and F1 of all decisions together.
     pub micro: Option<Averages>,
     /// Precision, recall and F1, averaged over classes by their rows.
@@ -305,7 +305,7 @@ fn of_counts(
         mcc: defined("mcc", confusion.mcc(), labels, undefined),
         kappa: defined("kappa", confusion.kappa(KappaWeights::Equal), labels, undefined),
         top_k: top
-            .filter_map(|k| Some((*k, found.top_k_accuracy(*k).ok()?)))
+            .filter_map(|k| Some((k.to_string(), found.top_k_accuracy(*k).ok()?)))
             .collect(),
         micro: Some(average(Average::Micro)?),
         weighted: Some(average(Average::Weighted)?),

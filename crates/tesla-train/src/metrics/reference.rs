@@ -305,7 +305,7 @@ fn reports_equal_scikit_learn() {
             }
         }
         for (k, value) in &figures.top_k {
-            let expected = &expected["top_k"][k.to_string()];
+            let expected = &expected["top_k"][k.as_str()];
             if !expected.is_null() {
                 equal(name, "top k", *value, expected);
             }

@@ -105,17 +105,32 @@ pub(super) fn search(
 
 /// The summed loss and gradient of some rows, the first of which is row `start`.
 fn block(x: &[f32], width: usize, truth: &Truth<'_>, start: usize, w: &[f64]) -> (f64, Vec<f64>) {
+    /// Rows that go to the gradient together: it is read and written once for all of them.
+    const ROWS: usize = 4;
+    let logits = truth.logits();
     let mut loss = 0.0;
     let mut gradient = vec![0.0; w.len()];
-    let mut z = vec![0.0; truth.logits()];
-    for (x, row) in x.chunks_exact(width).zip(start..) {
-        for (z, w) in z.iter_mut().zip(w.chunks_exact(width + 1)) {
-            *z = w[width] + dot(x, w);
+    let mut z = vec![0.0; ROWS * logits];
+    for (x, start) in x.chunks(ROWS * width).zip((start..).step_by(ROWS)) {
+        let rows = x.chunks_exact(width).zip(z.chunks_exact_mut(logits));
+        let count = rows.len();
+        for ((x, z), row) in rows.zip(start..) {
+            for (z, w) in z.iter_mut().zip(w.chunks_exact(width + 1)) {
+                *z = w[width] + dot(x, w);
+            }
+            loss += truth.error(row, z);
         }
-        loss += truth.error(row, &mut z);
-        for (z, g) in z.iter().zip(gradient.chunks_exact_mut(width + 1)) {
-            g[width] += z;
-            g.iter_mut().zip(x).for_each(|(g, x)| *g += z * f64::from(*x));
+        // Where rows are missing, the first stands for them with a weight of 0.
+        let row = |i: usize| &x[if i < count { i * width } else { 0 }..][..width];
+        z[count * logits..].fill(0.0);
+        let [a, b, c, d] = std::array::from_fn::<_, ROWS, _>(row);
+        for (logit, g) in gradient.chunks_exact_mut(width + 1).enumerate() {
+            let [p, q, r, s] = std::array::from_fn::<_, ROWS, _>(|i| z[i * logits + logit]);
+            g[width] += (p + q) + (r + s);
+            for ((((g, a), b), c), d) in g.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                let (a, b, c, d) = (f64::from(*a), f64::from(*b), f64::from(*c), f64::from(*d));
+                *g += (p * a + q * b) + (r * c + s * d);
+            }
         }
     }
     (loss, gradient)
@@ -129,8 +144,8 @@ fn dot(x: &[f32], w: &[f64]) -> f64 {
     let rest = std::iter::zip(pieces.remainder(), &w[x.len() - x.len() % LANES..]);
     let rest: f64 = rest.map(|(x, w)| f64::from(*x) * w).sum();
     for (x, w) in std::iter::zip(pieces, weights) {
-        for lane in 0..LANES {
-            sums[lane] += f64::from(x[lane]) * w[lane];
+        for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
+            *sum += f64::from(*x) * w;
         }
     }
     sums.iter().sum::<f64>() + rest
@@ -139,9 +154,10 @@ fn dot(x: &[f32], w: &[f64]) -> f64 {
 /// The loss of a row; its logits become probability minus truth.
 pub(super) fn error(z: &mut [f64], class: usize) -> f64 {
     if let [z] = z {
-        let (logit, truth) = (*z, class as f64);
-        *z = sigmoid(logit) - truth;
-        return softplus(logit) - truth * logit;
+        // One exponential serves `ln(1 + e^z)` and the probability, neither of which overflows.
+        let (logit, truth, e) = (*z, class as f64, (-z.abs()).exp());
+        *z = (if logit < 0.0 { e } else { 1.0 }) / (1.0 + e) - truth;
+        return logit.max(0.0) + e.ln_1p() - truth * logit;
     }
     let max = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let score = z[class];
@@ -150,13 +166,4 @@ pub(super) fn error(z: &mut [f64], class: usize) -> f64 {
     z.iter_mut().for_each(|z| *z /= sum);
     z[class] -= 1.0;
     max + sum.ln() - score
-}
-
-/// `ln(1 + e^z)` without overflow.
-fn softplus(z: f64) -> f64 {
-    z.max(0.0) + (-z.abs()).exp().ln_1p()
-}
-
-fn sigmoid(z: f64) -> f64 {
-    1.0 / (1.0 + (-z).exp())
 }

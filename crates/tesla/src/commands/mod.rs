@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod bundle;
 pub(crate) mod compare;
+pub(crate) mod datasets;
 pub(crate) mod deploy;
 mod dry_run;
 pub(crate) mod evaluate;

@@ -283,9 +283,9 @@ fn stream(
                 concat_batches(&columns.predictions, &parts)?
             }
         };
-        sink.write(&columns.join(&rows, &predictions)?)?;
         bad.sort_by_key(|bad| bad.number);
         apart.add(bad, rows.num_rows())?;
+        sink.write(&columns.join(&rows, &predictions)?)?;
         progress.show(source.reading(), end);
         first = end;
     }

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Parser;
 use serde_json::json;
-use tesla::{Bundle, Config, Dataset, Device, DeviceChoice, Report};
-use tesla_data::{Split, hex_sha256};
+use tesla::evaluate::Options;
+use tesla::{Bundle, Config, Dataset, Device, DeviceChoice, Predictor, Report};
+use tesla_data::{Selection, Split, hex_sha256};
 
 use super::{open_device, write_whole};
 use crate::report::{Subject, look};
@@ -80,12 +81,12 @@ impl Finished<'_> {
     pub(super) fn write(self) -> Result<()> {
         let [valid, test] = &self.reports;
         let parts = [("test", test), ("validation", valid)].into_iter();
-        let parts: Vec<(String, Report)> = parts
+        let mut parts: Vec<(String, Report)> = parts
             .filter_map(|(name, report)| Some((name.to_string(), report.clone()?)))
             .collect();
         let mut notes = self.notes;
         let (mut explanations, mut mistakes) = Default::default();
-        if let (Some((data, split)), Some((_, report))) = (&self.data, parts.first()) {
+        if let (Some((data, split)), Some((_, report))) = (&self.data, parts.first_mut()) {
             let frame = &data.frame;
             let rows = match (test, &data.test, &data.valid) {
                 (Some(_), Some(own), _) | (None, _, Some(own)) => own.all(),
@@ -93,6 +94,9 @@ impl Finished<'_> {
                 (None, _, None) => frame.select(split.valid.clone()),
             };
             let predictor = self.bundle.clone().predictor(self.device)?;
+            if report.worst.is_empty() {
+                refill(&predictor, &rows, report, test.is_some())?;
+            }
             let seed = self.bundle.provenance.seed;
             match look(&predictor, self.device, &rows, report, seed) {
                 Ok(found) => (explanations, mistakes) = found,
@@ -102,8 +106,10 @@ impl Finished<'_> {
         if parts.is_empty() {
             notes.push("No rows were kept to measure the model on.".into());
         }
+        // Like the bundle, it holds nothing of single rows.
+        let kept = |report: &Option<Report>| report.as_ref().map(Report::without_rows);
         let json = json!({
-            "valid": valid, "test": test, "training": self.bundle.report["training"],
+            "valid": kept(valid), "test": kept(test), "training": self.bundle.report["training"],
             "explanations": explanations,
         });
         let folder = self.folder.display().to_string();
@@ -132,7 +138,29 @@ impl Finished<'_> {
     }
 }
 
-/// The figures of a run: with what is known of rows from its folder, else from its model.
+/// Looks again for what a report loses in a file: its worst mistakes, and some of its rows.
+fn refill(
+    predictor: &Predictor,
+    rows: &Selection<'_>,
+    report: &mut Report,
+    is_test: bool,
+) -> Result<()> {
+    let config = predictor.bundle().provenance.config.clone();
+    let config: Option<Config> = serde_json::from_value(config).ok();
+    let sequence = config.and_then(|config| config.data.sequence);
+    let options = Options {
+        only_last: is_test && sequence.is_some_and(|sequence| sequence.evaluate_last),
+        ..Default::default()
+    };
+    let again = tesla_train::evaluate_with(predictor, rows, &options)?;
+    report.worst = again.worst;
+    if let (Some(own), Some(again)) = (&mut report.curves.residuals, again.curves.residuals) {
+        own.sample = again.sample;
+    }
+    Ok(())
+}
+
+/// The figures of a run: from its folder, else from its model.
 fn stored(run: &Path, bundle: &Bundle) -> [Option<Report>; 2] {
     let file = std::fs::read(run.join(REPORT)).ok();
     let file: Option<serde_json::Value> = file.and_then(|f| serde_json::from_slice(&f).ok());

@@ -155,7 +155,7 @@ pub(crate) fn series(plot: &Plot<'_>, mark: Mark, series: &[Vec<(f64, f64)>]) ->
         let mut chart = frame(root, &across, &up, 44, Some((plot.x, plot.y)))?;
         if matches!(plot.range, Range::Diagonal | Range::Same) {
             let ends = [left, right].map(|at| (across.place(at), up.place(at)));
-            chart.draw_series(LineSeries::new(ends, Ink::Axis.color().stroke_width(FINE)))?;
+            chart.draw_series(LineSeries::new(ends, Ink::Text.color().stroke_width(FINE)))?;
         }
         for (i, points) in series.iter().enumerate() {
             let color = Ink::Series(i).color();

@@ -301,7 +301,7 @@ fn title(name: &str) -> String {
 fn verdict(part: &str, report: &Report) -> String {
     let (name, value) = report.headline();
     let interval = report.intervals.figures.get(name);
-    let mut out = format!("{} {}", title(name), shown(value));
+    let mut out = format!("{} {}", capital(&title(name)), shown(value));
     if let Some(interval) = interval {
         let level = report.intervals.resampling.as_ref().map_or(0.95, |r| r.level);
         out += &format!(" ({:.0} % interval {})", 100.0 * level, range(interval));
@@ -407,7 +407,11 @@ fn confusion(report: &Report) -> Option<Confusion> {
         let share = |n: f64| if whole > 0.0 { n / whole } else { 0.0 };
         let cell = |(predicted, n): (usize, &f64)| Cell {
             count: if *n == 0.0 { "·".into() } else { number(*n) },
-            heat: (100.0 * share(*n)).round() as usize,
+            // Mistakes are few and should be seen.
+            heat: match predicted == truth {
+                true => (100.0 * share(*n)).round() as usize,
+                false => (250.0 * share(*n)).round().min(100.0) as usize,
+            },
             right: predicted == truth,
         };
         if labels.len() <= SQUARE {

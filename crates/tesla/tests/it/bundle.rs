@@ -19,6 +19,18 @@ fn a_bundle_of_format_1_keeps_predicting() {
     assert_eq!(predictions.to_strings(), ["setosa"]);
 }
 
+/// Written by `tesla train` on `datasets/breast-cancer` with `model = { kind = "logistic" }` and in `[evaluate]`
+/// `calibrate = "platt"` and `threshold = { cost = { false_positive = 1, false_negative = 20 } }`.
+const GOLDEN_2: &str = "crates/tesla/tests/golden/format-2.tesla";
+
+#[test]
+fn a_bundle_of_format_2_keeps_its_decision_and_its_bytes() {
+    let bytes = std::fs::read(repo(GOLDEN_2)).unwrap();
+    let bundle = Bundle::from_bytes("golden", &bytes).unwrap();
+    assert!(bundle.decision.threshold.is_some() && bundle.decision.calibration.is_some());
+    assert!(bundle.to_bytes().unwrap() == bytes);
+}
+
 #[test]
 fn reading_and_writing_gives_the_same_bytes() {
     let bytes = std::fs::read(repo(GOLDEN)).unwrap();

@@ -10,7 +10,7 @@ fn a_dry_run_says_what_a_run_takes_and_writes_nothing() {
     let args = ["train", digits, "--dry-run", "--device", "flex"];
     let text = succeeds(folder.path(), &args);
     for part in
-        ["1797 rows read", "cnn with", "[64, 1, 8, 8] goes in, [64, 10] comes out", "ms a step"]
+        ["1797 rows read", "cnn with", "[32, 1, 8, 8] goes in, [32, 10] comes out", "ms a step"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }

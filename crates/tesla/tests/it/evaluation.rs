@@ -45,6 +45,12 @@ fn read(folder: &Path, file: &str) -> Value {
     json(&std::fs::read_to_string(folder.join(file)).unwrap())
 }
 
+/// The report that travels with the model.
+fn sealed(folder: &Path) -> Value {
+    let model = Model::load(folder.join("run/model.tesla"), DeviceChoice::Flex).unwrap();
+    model.bundle().report.clone()
+}
+
 fn train(folder: &Path, out: &str) -> String {
     succeeds(folder, &["train", "t.toml", "--device", "flex", "--out", out])
 }
@@ -61,7 +67,7 @@ fn a_report_has_intervals_baselines_slices_and_no_row_in_the_bundle() {
     let shown = train(folder, "run");
     assert!(shown.contains("  accuracy   0.") && shown.contains(", 95 %)"), "{shown}");
     assert!(shown.contains("of logistic regression"), "{shown}");
-    let report = &read(folder, "run/report.json")["test"];
+    let report = &sealed(folder)["test"];
     assert!(report.get("worst").is_none());
     let names: Vec<&str> = report["baselines"]
         .as_array()
@@ -117,6 +123,19 @@ fn a_report_has_intervals_baselines_slices_and_no_row_in_the_bundle() {
         &["evaluate", "run/model.tesla", "t.csv", "--by", "gruop", "--device", "flex"],
     );
     assert!(error.contains("did you mean `group`"), "{error}");
+}
+
+#[test]
+fn a_stored_report_is_read_back() {
+    let folder = folder();
+    let model = crate::support::iris(folder.path());
+    let bundle = Bundle::load(&model).unwrap();
+    let stored: tesla::Report = serde_json::from_value(bundle.report["test"].clone()).unwrap();
+    assert_eq!(stored.figure("top_2"), Some(1.0));
+    assert_eq!(stored.curves.ranking.len(), 3);
+    assert_eq!(stored, stored.without_rows());
+    let text = succeeds(folder.path(), &["inspect", model.to_str().unwrap()]);
+    assert!(text.contains("test: 30 rows") && text.contains(", 95 %)"), "{text}");
 }
 
 #[test]
@@ -189,7 +208,7 @@ fn a_threshold_and_a_calibration_are_chosen_kept_and_applied() {
         below_half += usize::from(label == "yes" && p < 0.5);
     }
     assert!(below_half > 0);
-    let report = &read(folder, "run/report.json")["test"];
+    let report = &sealed(folder)["test"];
     assert_eq!(report["threshold"].as_f64().unwrap(), threshold);
     // Costs ask for nearly all of the dear class.
     assert!(report["metrics"]["classes"][1]["recall"].as_f64().unwrap() > 0.9);
@@ -386,7 +405,7 @@ fn numbers_have_residuals_and_a_linear_baseline() {
     ];
     let shown = succeeds(folder, &args);
     assert!(shown.contains("is the rmse of linear regression"), "{shown}");
-    let stored = &read(folder, "run/report.json")["test"];
+    let stored = &sealed(folder)["test"];
     let residuals = &stored["curves"]["residuals"];
     assert!(residuals.get("sample").is_none());
     let counts = residuals["counts"].as_array().unwrap();

@@ -4,6 +4,7 @@ mod bad_input;
 mod bundle;
 mod command_line;
 mod crates;
+mod datasets;
 mod deployment;
 mod dry_run;
 mod evaluation;

@@ -32,7 +32,7 @@ fn ratings_are_predicted_better_than_by_their_mean() {
     assert!(train("a").contains("nmae"));
     let test = &report(folder.path(), "a")["test"];
     let rmse = test["metrics"]["rmse"].as_f64().unwrap();
-    assert!(rmse < 0.93 * test["baseline"].as_f64().unwrap(), "{test}");
+    assert!(rmse < 0.93 * test["baselines"][0]["figures"]["rmse"].as_f64().unwrap(), "{test}");
     assert!(test["interactions"]["nmae"].as_f64().unwrap() < 0.2, "{test}");
     train("b");
     let model = |run: &str| std::fs::read(folder.path().join(run).join("model.tesla")).unwrap();
@@ -58,7 +58,7 @@ fn lists_are_ranked_filtered_and_say_who_is_unknown() {
     let (test, candidates) = (&report["test"], &report["test"]["metrics"]["candidates"]);
     assert_eq!(candidates, "all-unseen");
     let ndcg = test["metrics"]["ndcg"].as_f64().unwrap();
-    assert!(ndcg > 1.1 * test["baseline"].as_f64().unwrap(), "{test}");
+    assert!(ndcg > 1.1 * test["baselines"][0]["figures"]["ndcg"].as_f64().unwrap(), "{test}");
 
     std::fs::write(folder.path().join("users.csv"), "user\nu007\nnobody\n").unwrap();
     let ratings = repo("datasets/ratings/ratings.csv");

@@ -17,9 +17,14 @@ struct Server {
 impl Server {
     /// Starts a server on a free port; it prints its address once it listens.
     fn start(model: &Path, name: &str) -> Self {
+        Self::start_with(model, &["--name", name])
+    }
+
+    fn start_with(model: &Path, args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tesla"))
             .args(["serve", model.to_str().unwrap(), "--addr", "127.0.0.1:0"])
-            .args(["--name", name, "--device", "flex"])
+            .args(["--device", "flex"])
+            .args(args)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -153,7 +158,7 @@ fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
             "/v2/models/iris/infer",
             infer(json!([column("sepal_length", json!([1, "x"]))])),
             400,
-            "expected a number",
+            "which is no `FP64`",
         ),
         ("/v2/models/iris/infer", infer(json!([huge])), 400, "asks for"),
         ("/v2/models/iris/infer", json!({}), 400, "not an inference request"),
@@ -198,4 +203,56 @@ fn an_image_model_takes_pixels() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["outputs"][0]["shape"], json!([1, 10]));
     assert_eq!(answer["outputs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_client_that_dawdles_is_cut_off_and_others_are_answered() {
+    let folder = folder();
+    let server = Server::start_with(
+        &iris(folder.path()),
+        &["--name", "iris", "--header-timeout", "0.2", "--timeout", "0.2"],
+    );
+    // Nothing at all, half a header, the start of HTTP/2, and half a body.
+    let parts = [
+        "",
+        "POST /v2 HTTP/1.1\r\nHost",
+        "PRI * HT",
+        "POST /v1/models/iris/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
+    ];
+    let streams: Vec<TcpStream> = parts
+        .iter()
+        .map(|part| {
+            let mut stream = TcpStream::connect(&server.addr).unwrap();
+            stream.write_all(part.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(server.get("/v2/health/ready").0, 200);
+    for (part, mut stream) in parts.iter().zip(streams) {
+        let mut answer = String::new();
+        // Ends when the server closes the connection.
+        let _ = stream.read_to_string(&mut answer);
+        let is_late = answer.is_empty() || answer.starts_with("HTTP/1.1 408");
+        assert!(is_late, "{part}: {answer}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_told_to_end_says_so_and_ends_well() {
+    let folder = folder();
+    let models = folder.path().join("models");
+    std::fs::create_dir_all(models.join("flower/3")).unwrap();
+    std::fs::copy(iris(folder.path()), models.join("flower/3/model.tesla")).unwrap();
+    let mut server = Server::start_with(&models, &["--log", "json"]);
+    let (status, index) = server.get("/v2/repository/index");
+    assert_eq!(status, 200);
+    assert_eq!(index[0]["name"], "flower");
+    assert_eq!((&index[0]["version"], &index[0]["state"]), (&json!("3"), &json!("READY")));
+    let document = server.get("/openapi.json").1;
+    assert!(document["paths"]["/v1/models/flower/predict"]["post"].is_object());
+    assert_eq!(server.get("/metrics").0, 200);
+    let pid = server.child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }

@@ -191,13 +191,15 @@ impl NumericFit {
                 let mut curve = Curve::yeo_johnson(sorted);
                 let units = |curve: &Curve| {
                     let mut bent: Moments = sorted.iter().map(|x| curve.apply(x)).collect();
-                    (bent.mean(), bent.scale())
+                    let even = bent.seen().is_none_or(|[min, max]| min == max);
+                    (bent.mean(), bent.scale(), even)
                 };
-                (fitted.mean, fitted.scale) = units(&curve);
+                let even;
+                (fitted.mean, fitted.scale, even) = units(&curve);
                 // Of values far from 0 and close together, the likeliest curve leaves hardly a digit.
-                if fitted.scale < FEWEST_DIGITS * fitted.mean.abs() {
+                if even || fitted.scale < FEWEST_DIGITS * fitted.mean.abs() {
                     curve = Curve::YeoJohnson { lambda: 1.0 };
-                    (fitted.mean, fitted.scale) = units(&curve);
+                    (fitted.mean, fitted.scale, _) = units(&curve);
                 }
                 fitted.curve = Some(curve);
             }
@@ -447,7 +449,10 @@ mod tests {
             scale: Some(Scale::YeoJohnson),
             ..Default::default()
         };
-        let far: Vec<_> = (0..40).map(|i| Some(f64::from(i * i % 41) / 40.0 - 300.0)).collect();
+        // Close together, far from 0, and skewed: the likeliest exponent is about -100.
+        let far: Vec<_> = (0..40)
+            .map(|i| Some(300.0 + (f64::from(i) / 5.0).exp() / 1000.0))
+            .collect();
         let f = fit(&far, yeo_johnson);
         assert_eq!(f.curve, Some(Curve::YeoJohnson { lambda: 1.0 }));
         assert!(f.scale > 0.1, "{}", f.scale);

@@ -1,6 +1,7 @@
 //! Rows from an HTTP address.
 
 mod client;
+mod fetch;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use tempfile::{NamedTempFile, TempPath};
 
 use self::client::{Answer, Client};
+pub use self::fetch::fetch;
 use self::url::{next_link, origin, resolve, with_parameter};
 use super::secret::{Env, environment, expand_url, percent_encode};
 use super::{Batches, CsvSource, Input, JsonSource, Source, public_name};

@@ -10,6 +10,7 @@ use super::*;
 use crate::Frame;
 use crate::arrow::array::AsArray;
 use crate::arrow::datatypes::Float64Type;
+use crate::source::Expected;
 
 /// A request as the server saw it: the target, then the headers in lower case.
 type Request = Vec<String>;
@@ -311,4 +312,77 @@ fn what_is_no_list_of_rows_is_refused() {
         ..HttpConfig::default()
     };
     refused(open(&server.address, config), "no list at `data`");
+}
+
+/// Fetches `/set.csv` of a server into an empty folder; the result and what lies in the folder.
+fn fetched(server: &Server, expected: &Expected<'_>) -> (Result<String>, Vec<(String, String)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("{}/set.csv", server.address);
+    let path = folder.path().join("set.csv");
+    let done = fetch::fetch_with(&url, &path, expected, &mut |_, _| {}, &|_| {});
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(path).unwrap())
+    });
+    (done, files.collect())
+}
+
+#[test]
+fn a_download_goes_on_where_it_broke_off() {
+    let body = "0123456789".repeat(10_000);
+    let sha256 = crate::hex_sha256(body.as_bytes());
+    let sent = body.clone();
+    let server = Server::start(move |_, number| {
+        Reply::Bytes(match number {
+            0 => format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{}", &sent[..60_000]),
+            1 => "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(),
+            _ => format!(
+                "HTTP/1.1 206 Partial\r\nContent-Range: bytes 60000-99999/100000\r\nContent-Length: 40000\r\nConnection: close\r\n\r\n{}",
+                &sent[60_000..]
+            ),
+        })
+    });
+    let expected = Expected {
+        sha256: Some(&sha256),
+        bytes: Some(100_000),
+    };
+    let (done, files) = fetched(&server, &expected);
+    assert_eq!(done.unwrap(), sha256);
+    assert_eq!(files, [("set.csv".to_string(), body)]);
+    assert!(server.sent(1, "range: bytes=60000-") && server.sent(2, "range: bytes=60000-"));
+}
+
+#[test]
+fn a_server_without_ranges_starts_over() {
+    let server = Server::start(|_, number| match number {
+        0 => Reply::Bytes("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc".into()),
+        _ => answer("200 OK", "", "abcdef"),
+    });
+    let (done, files) = fetched(&server, &Expected::default());
+    assert_eq!(done.unwrap(), crate::hex_sha256(b"abcdef"));
+    assert_eq!(files[0].1, "abcdef");
+}
+
+#[test]
+fn what_is_not_the_file_is_refused_and_leaves_nothing() {
+    let sha256 = crate::hex_sha256(b"another");
+    let wrong = Expected {
+        sha256: Some(&sha256),
+        bytes: Some(6),
+    };
+    let server = Server::start(|_, _| answer("200 OK", "", "abcdef"));
+    let (done, files) = fetched(&server, &wrong);
+    let error = done.unwrap_err().to_string();
+    assert!(error.contains("its SHA-256 is bef57e") && files.is_empty(), "{error} {files:?}");
+
+    let endless = Server::start(|_, _| Reply::Endless("HTTP/1.1 200 OK\r\n\r\n".into()));
+    let (done, files) = fetched(&endless, &wrong);
+    let error = done.unwrap_err().to_string();
+    assert!(error.contains("more than the 6 bytes") && files.is_empty(), "{error} {files:?}");
+
+    let absent = Server::start(|_, _| answer("404 Not Found", "", ""));
+    let (done, files) = fetched(&absent, &wrong);
+    let error = done.unwrap_err().to_string();
+    assert!(error.contains("answers 404") && files.is_empty(), "{error} {files:?}");
 }

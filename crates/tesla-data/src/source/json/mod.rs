@@ -573,6 +573,30 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_also_delivered_as_they_are() {
+        let text = "{\"n\": 9007199254740993, \"f\": 1, \"m\": 1, \"t\": \"x\", \"b\": true, \"o\": {\"i\": 2}}\n{\"f\": 0.5, \"m\": [\"y\"], \"o\": null}\n";
+        let source = open(text, JsonConfig::default()).unwrap();
+        let schema = source.original_schema().unwrap().unwrap();
+        let rows = source.scan(&schema).unwrap().next().unwrap().unwrap().rows;
+        let shown: Vec<String> = std::iter::zip(schema.fields(), rows.columns())
+            .map(|(field, column)| {
+                let texts = as_strings(column).unwrap();
+                let texts: Vec<&str> = texts.iter().map(|text| text.unwrap_or("-")).collect();
+                format!("{} {}: {}", field.name(), field.data_type(), texts.join(" "))
+            })
+            .collect();
+        let expected = [
+            "n Int64: 9007199254740993 -",
+            "f Float64: 1 0.5",
+            "m Utf8: 1 [\"y\"]",
+            "t Utf8: x -",
+            "b Boolean: true -",
+            "o.i Int64: 2 -",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
     fn bad_rows_are_set_apart() {
         let text = "{\"a\": 1}\n{\"a\": }\n[2]\n{\"a\": [2]}\n7\n";
         assert_eq!(

@@ -1,0 +1,111 @@
+"""Requests a second, latency, memory and cold start of `tesla serve` beside FastAPI with ONNX Runtime.
+
+    python3 benches/peers/serving.py MODEL.tesla MODEL.onnx ROW.json [--seconds 10] [--connections 8]
+
+`hey` must be installed. ROW.json holds one row as an object. FastAPI gets the same row, and hands its
+values as one 32-bit row to the network's first input (or, when the graph takes raw columns, each by its
+name). Both run after each other, with one process each, on the cores this machine has.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+APP = """
+import json, os
+import numpy as np, onnxruntime
+from fastapi import FastAPI, Request
+app = FastAPI()
+session = onnxruntime.InferenceSession(os.environ["ONNX"])
+inputs = session.get_inputs()
+def tensors(row):
+    if len(inputs) == 1:
+        return {inputs[0].name: np.array([list(row.values())], dtype=np.float32)}
+    kind = lambda i: object if "string" in i.type else np.float32
+    return {i.name: np.array([[row[i.name]]], dtype=kind(i)) for i in inputs}
+@app.post("/predict")
+async def predict(request: Request):
+    found = session.run(None, tensors(await request.json()))
+    return {"predictions": [np.asarray(x).tolist() for x in found]}
+"""
+
+
+def wait(url, process):
+    while process.poll() is None:
+        try:
+            return urllib.request.urlopen(url).read()
+        except OSError:
+            time.sleep(0.002)
+    sys.exit("the server ended: " + url)
+
+
+def memory(pid):
+    """Megabytes of a process and its children."""
+    pids = [pid] + [int(p) for p in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()]
+    lines = "".join(pathlib.Path(f"/proc/{p}/status").read_text() for p in pids)
+    return sum(map(int, re.findall(r"VmRSS:\s+(\d+)", lines))) / 1024
+
+
+def load(url, row, args):
+    """What `hey` says after a warm-up: requests a second, p50 and p99 in milliseconds, statuses."""
+    hey = ["hey", "-m", "POST", "-T", "application/json", "-D", row, "-c", str(args.connections)]
+    subprocess.run([*hey, "-z", "2s", url], capture_output=True)
+    said = subprocess.run([*hey, "-z", f"{args.seconds}s", url], capture_output=True, text=True).stdout
+    number = lambda pattern: float(re.search(pattern, said)[1])
+    statuses = dict(re.findall(r"\[(\d+)\]\s+(\d+) responses", said))
+    return number(r"Requests/sec:\s+([\d.]+)"), 1e3 * number(r"50%+ in ([\d.]+)"), 1e3 * number(r"99%+ in ([\d.]+)"), statuses
+
+
+def measure(name, command, ready, url, args, env=None):
+    started = time.time()
+    process = subprocess.Popen(command, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait(ready, process)
+        cold = time.time() - started
+        rate, p50, p99, statuses = load(url, args.row, args)
+        print(f"| {name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {memory(process.pid):.0f} | {cold:.3f} | {statuses} |", flush=True)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model")
+    parser.add_argument("onnx", nargs="?")
+    parser.add_argument("row")
+    parser.add_argument("--tesla", default=ROOT / "target/release/tesla")
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--venv", type=pathlib.Path)
+    args = parser.parse_args()
+    if not shutil.which("hey"):
+        sys.exit("skipped: `hey` is not installed")
+    print("| server | req/s | p50 ms | p99 ms | RSS MB | cold start s | statuses |\n|---|---|---|---|---|---|---|")
+    serve = [args.tesla, "serve", args.model, "--name", "m", "--device", "flex", "--addr", "127.0.0.1:8189"]
+    base = "http://127.0.0.1:8189"
+    measure("tesla serve", serve, base + "/v2/health/ready", base + "/v1/models/m/predict", args)
+    if not args.onnx:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        venv = args.venv or pathlib.Path(folder) / "venv"
+        if not (venv / "bin/python").exists():
+            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+            subprocess.run([venv / "bin/pip", "install", "-q", "fastapi", "uvicorn[standard]", "onnxruntime", "numpy"], check=True)
+        pathlib.Path(folder, "app.py").write_text(APP)
+        command = [venv / "bin/uvicorn", "--app-dir", folder, "app:app", "--port", "8190", "--no-access-log"]
+        base = "http://127.0.0.1:8190"
+        env = {"ONNX": str(pathlib.Path(args.onnx).resolve())}
+        measure("FastAPI + ONNX Runtime", command, base + "/docs", base + "/predict", args, env)
+
+
+main()

@@ -1,0 +1,408 @@
+//! The promises of the server, asked of its routes without a network.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, StatusCode};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tesla_core::{Bundle, Device, DeviceChoice, Predictions, Predictor};
+use tower::ServiceExt;
+
+use crate::{Batching, Config, Keys, Limits, Store, router_of};
+
+const COLUMNS: [&str; 4] = ["sepal_length", "sepal_width", "petal_length", "petal_width"];
+
+fn golden() -> Bundle {
+    let bytes = include_bytes!("../../tesla/tests/golden/format-1.tesla");
+    Bundle::from_bytes("golden", bytes).unwrap()
+}
+
+fn predictor() -> Predictor {
+    golden()
+        .predictor(&Device::open(DeviceChoice::Flex).unwrap())
+        .unwrap()
+}
+
+fn routes(config: Config) -> Router {
+    let store = Store::without_files(config);
+    store.insert("iris", predictor()).unwrap();
+    router_of(Arc::new(store))
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+async fn send(routes: &Router, request: Request<Body>) -> (StatusCode, Bytes) {
+    let answer = routes.clone().oneshot(request).await.unwrap();
+    let status = answer.status();
+    (status, axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap())
+}
+
+fn post(path: &str, kind: &str, body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post(path).header("content-type", kind);
+    request.body(body.into()).unwrap()
+}
+
+fn row(values: [f64; 4]) -> Value {
+    json!({ COLUMNS[0]: values[0], COLUMNS[1]: values[1], COLUMNS[2]: values[2], COLUMNS[3]: values[3] })
+}
+
+fn numbers(predictions: Predictions) -> Vec<f64> {
+    match predictions {
+        Predictions::Classes { probabilities, .. } => probabilities,
+        Predictions::Values(values) => values,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_row_is_predicted_to_the_bit_as_if_it_were_alone(
+        sizes in prop::collection::vec(1usize..40, 1..6),
+        seed in 0.0f64..1.0,
+    ) {
+        let predictor = predictor();
+        let mut next = seed;
+        let mut draw = || { next = (next * 997.0 + 0.37).fract(); next * 8.0 };
+        let requests: Vec<Vec<Value>> = sizes
+            .iter()
+            .map(|size| (0..*size).map(|_| row([draw(), draw(), draw(), draw()])).collect())
+            .collect();
+        let prepare = |rows: &[Value]| {
+            let rows: Vec<_> = rows.iter().map(|r| r.as_object().unwrap().clone()).collect();
+            predictor.prepare(&predictor.bundle().contract.from_json(&rows).unwrap()).unwrap()
+        };
+        let prepared: Vec<_> = requests.iter().map(|rows| prepare(rows)).collect();
+        let parts: Vec<_> = prepared.iter().map(|p| (p, 0..p.len())).collect();
+        let together = predictor.scores(&parts).unwrap();
+        let alone: Vec<f64> = requests
+            .iter()
+            .flatten()
+            .flat_map(|row| {
+                let one = prepare(std::slice::from_ref(row));
+                predictor.scores(&[(&one, 0..1)]).unwrap()
+            })
+            .collect();
+        prop_assert!(together.iter().map(|x| x.to_bits()).eq(alone.iter().map(|x| x.to_bits())));
+    }
+}
+
+#[test]
+fn rows_of_many_clients_never_cross() {
+    for delay in [Duration::ZERO, Duration::from_millis(2)] {
+        let config = Config {
+            batching: Batching {
+                rows: 16,
+                delay,
+                queue: 1000,
+            },
+            ..Default::default()
+        };
+        let routes = routes(config);
+        let expected = predictor();
+        runtime().block_on(async {
+            let ask = |client: usize| {
+                let routes = routes.clone();
+                // One client sends many rows, which take several passes.
+                let count = if client == 7 { 50 } else { 1 + client % 3 };
+                let rows: Vec<Value> = (0..count)
+                    .map(|i| row([4.0 + client as f64 * 0.03, 3.0, 1.0 + i as f64 * 0.1, 0.2]))
+                    .collect();
+                tokio::spawn(async move {
+                    let request = post(
+                        "/v1/models/iris/predict",
+                        "application/json",
+                        json!({ "rows": rows }).to_string(),
+                    );
+                    (rows, send(&routes, request).await)
+                })
+            };
+            for asked in (0..64).map(ask).collect::<Vec<_>>() {
+                let (rows, (status, body)) = asked.await.unwrap();
+                assert_eq!(status, 200);
+                let answer: Value = serde_json::from_slice(&body).unwrap();
+                let rows: Vec<_> = rows.iter().map(|r| r.as_object().unwrap().clone()).collect();
+                let rows = expected.bundle().contract.from_json(&rows).unwrap();
+                let wanted = numbers(expected.predict(&rows).unwrap());
+                let found: Vec<f64> = answer["predictions"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .flat_map(|p| p["probabilities"].as_object().unwrap().values())
+                    .map(|p| p.as_f64().unwrap())
+                    .collect();
+                assert_eq!(found, wanted);
+            }
+        });
+    }
+}
+
+/// Anything that is JSON.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(|f| json!(f)),
+        ".{0,8}".prop_map(Value::from),
+        prop::sample::select(&COLUMNS[..]).prop_map(Value::from),
+        Just(json!("FP64")),
+        Just(json!("BYTES")),
+    ];
+    leaf.prop_recursive(4, 24, 5, |inner| {
+        let keys = [
+            "inputs",
+            "name",
+            "shape",
+            "datatype",
+            "data",
+            "parameters",
+            "outputs",
+            "rows",
+            "binary_data_size",
+            "instances",
+            "dataframe_split",
+            "columns",
+            "sepal_length",
+            "id",
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::vec((prop::sample::select(keys.to_vec()), inner), 0..5)
+                .prop_map(|pairs| pairs.into_iter().map(|(k, v)| (k.to_string(), v)).collect()),
+        ]
+    })
+}
+
+/// A request that is nearly right.
+fn nearly_right() -> impl Strategy<Value = Value> {
+    let tensor = (
+        prop::sample::select(&COLUMNS[..]),
+        prop::collection::vec(prop_oneof![0u64..4, any::<u64>()], 0..4),
+        prop::sample::select(vec!["FP64", "FP32", "INT8", "BYTES", "BOOL", "FP16", "X"]),
+        prop::option::of(any_json()),
+        prop::option::of(any::<u32>()),
+    )
+        .prop_map(|(name, shape, datatype, data, size)| {
+            let mut tensor = json!({ "name": name, "shape": shape, "datatype": datatype });
+            if let Some(data) = data {
+                tensor["data"] = data;
+            }
+            if let Some(size) = size {
+                tensor["parameters"] = json!({ "binary_data_size": size % 64 });
+            }
+            tensor
+        });
+    prop::collection::vec(tensor, 0..6).prop_map(|inputs| json!({ "inputs": inputs }))
+}
+
+#[test]
+fn no_body_is_answered_with_a_5xx() {
+    let routes = routes(Config::default());
+    let runtime = runtime();
+    let paths = [
+        "/v2/models/iris/infer",
+        "/v1/models/iris/predict",
+        "/invocations",
+        "/v2/models/%ff/infer",
+        "/v2/models/..%2f..%2fetc/versions/1/infer",
+    ];
+    let kinds =
+        ["application/json", "text/csv", "image/png", "multipart/form-data; boundary=x", "a/b", ""];
+    let body = prop_oneof![
+        any_json().prop_map(|v| v.to_string().into_bytes()),
+        nearly_right().prop_map(|v| v.to_string().into_bytes()),
+        (nearly_right(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(v, raw)| [
+            v.to_string().into_bytes(),
+            raw
+        ]
+        .concat()),
+        prop::collection::vec(any::<u8>(), 0..200),
+        "[a-z,\"\n;0-9]{0,60}".prop_map(String::into_bytes),
+    ];
+    let header = prop_oneof![
+        Just(None),
+        (0usize..200).prop_map(|n| Some(n.to_string())),
+        "[ -~]{0,8}".prop_map(Some)
+    ];
+    let strategy = (
+        prop::sample::select(paths.to_vec()),
+        prop::sample::select(kinds.to_vec()),
+        prop::option::weighted(0.1, prop::sample::select(vec!["gzip", "deflate", "br"])),
+        header,
+        body,
+    );
+    let config = ProptestConfig::with_cases(1500);
+    proptest!(config, |((path, kind, packing, header, body) in strategy)| {
+        let mut request = post(path, kind, body);
+        if let Some(packing) = packing {
+            request.headers_mut().insert("content-encoding", packing.parse().unwrap());
+        }
+        if let Some(length) = header {
+            let name = crate::protocol::rest::JSON_LENGTH;
+            request.headers_mut().insert(name, length.parse().unwrap());
+        }
+        let (status, answer) = runtime.block_on(send(&routes, request));
+        prop_assert!(!status.is_server_error(), "{status}: {answer:?}");
+        if status != 200 {
+            let answer: Value = serde_json::from_slice(&answer).unwrap();
+            prop_assert!(answer["error"].is_string());
+        }
+    });
+}
+
+#[test]
+fn binary_tensors_go_both_ways() {
+    let routes = routes(Config::default());
+    let mut raw = Vec::new();
+    let inputs: Vec<Value> = COLUMNS
+        .iter()
+        .zip([5.1f32, 3.5, 1.4, 0.2])
+        .map(|(name, value)| {
+            raw.extend(value.to_le_bytes());
+            json!({ "name": name, "shape": [1], "datatype": "FP32",
+                "parameters": { "binary_data_size": 4 } })
+        })
+        .collect();
+    let head = json!({ "id": "a", "parameters": { "binary_data_output": true }, "inputs": inputs })
+        .to_string();
+    let length = head.len();
+    let mut request = post("/v2/models/iris/infer", "", [head.into_bytes(), raw].concat());
+    request
+        .headers_mut()
+        .insert(crate::protocol::rest::JSON_LENGTH, length.into());
+    runtime().block_on(async {
+        let answer = routes.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let length: usize = answer.headers()[crate::protocol::rest::JSON_LENGTH]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let head: Value = serde_json::from_slice(&body[..length]).unwrap();
+        assert_eq!(head["outputs"][1]["parameters"]["binary_data_size"], 24);
+        assert_eq!(&body[length..length + 10], b"\x06\0\0\0setosa");
+        assert_eq!(body.len(), length + 10 + 24);
+    });
+}
+
+#[test]
+fn who_may_not_ask_and_what_is_too_much_is_refused() {
+    let config = Config {
+        keys: Keys::parse("secret"),
+        limits: Limits {
+            rows: 2,
+            body: 1000,
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let routes = routes(config);
+    let rows = |count: usize| json!(vec![row([5.0, 3.0, 1.0, 0.2]); count]).to_string();
+    let keyed = |body: String| {
+        let mut request = post("/v1/models/iris/predict", "application/json", body);
+        request
+            .headers_mut()
+            .insert("authorization", "Bearer secret".parse().unwrap());
+        request
+    };
+    runtime().block_on(async {
+        let bare = post("/v1/models/iris/predict", "application/json", rows(1));
+        assert_eq!(send(&routes, bare).await.0, 401);
+        assert_eq!(send(&routes, keyed(rows(1))).await.0, 200);
+        assert_eq!(send(&routes, keyed(rows(3))).await.0, 400);
+        assert_eq!(send(&routes, keyed(rows(100))).await.0, 413);
+        let ready = Request::get("/v2/health/ready").body(Body::empty()).unwrap();
+        assert_eq!(send(&routes, ready).await.0, 200);
+        let metrics = Request::get("/metrics").body(Body::empty()).unwrap();
+        assert_eq!(send(&routes, metrics).await.0, 401);
+        let mut load = Request::post("/v2/repository/models/iris/unload")
+            .body(Body::empty())
+            .unwrap();
+        load.headers_mut().insert("x-api-key", "secret".parse().unwrap());
+        assert_eq!(send(&routes, load).await.0, 403);
+    });
+}
+
+#[test]
+fn a_full_queue_and_a_late_request_are_told_when_to_come_back() {
+    let config = Config {
+        batching: Batching {
+            queue: 0,
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let full = routes(config);
+    let late = routes(Config {
+        limits: Limits {
+            time: Duration::ZERO,
+            ..Default::default()
+        },
+        ..Default::default()
+    });
+    let body = row([5.0, 3.0, 1.0, 0.2]).to_string();
+    runtime().block_on(async {
+        let request = post("/v1/models/iris/predict", "", body.clone());
+        let answer = full.oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["retry-after"], "1");
+        let (status, _) = send(&late, post("/v1/models/iris/predict", "", body)).await;
+        assert!(status == 503 || status == 408, "{status}");
+    });
+}
+
+#[test]
+fn a_new_version_answers_once_it_is_checked_and_can_be_rolled_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |path: &str, bytes: &[u8]| {
+        let path = folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    };
+    let good = golden().to_bytes().unwrap();
+    let mut broken = good.clone();
+    broken[1000] ^= 1;
+    let store = Store::new(Device::open(DeviceChoice::Flex).unwrap(), Config::default());
+    let current = || store.find("iris", None).map(|model| model.version).ok();
+    write("iris/1/model.tesla", &good);
+    store.add(folder.path(), None).unwrap();
+    assert_eq!(current(), Some(1));
+    write("iris/2/model.tesla", &good);
+    // A file counts once it looked the same twice.
+    store.refresh();
+    assert_eq!(current(), Some(1));
+    store.refresh();
+    assert_eq!(current(), Some(2));
+    assert_eq!(store.versions("iris"), ["1", "2"]);
+    write("iris/3/model.tesla", &broken);
+    assert!(store.load("iris").unwrap_err().message.contains("altered"));
+    assert_eq!(current(), Some(2));
+    assert!(store.list()[0].reason.contains("altered"));
+    store.load("iris").unwrap_err();
+    std::fs::remove_dir_all(folder.path().join("iris/3")).unwrap();
+    store.refresh();
+    store.refresh();
+    assert_eq!(store.roll_back("iris").unwrap(), 1);
+    assert_eq!(current(), Some(1));
+    assert!(store.roll_back("iris").is_err());
+    store.unload("iris").unwrap();
+    store.refresh();
+    store.refresh();
+    assert_eq!(current(), None);
+    store.load("iris").unwrap();
+    assert_eq!(current(), Some(2));
+    for name in ["../iris", "iris/2", "", "iris\0"] {
+        assert_eq!(store.load(name).unwrap_err().status, 404, "{name}");
+    }
+}
