@@ -275,3 +275,10 @@ pub mod deploy {
         })
     }
 }
+
+/// The programs of the guide are compiled and run as tests.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../../../docs/guide/src/embedding.md")]
+    struct Embedding;
+}

@@ -8,6 +8,7 @@ mod datasets;
 mod deployment;
 mod dry_run;
 mod evaluation;
+mod guide;
 mod peers;
 mod recommendation;
 mod repeat;
