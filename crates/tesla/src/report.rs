@@ -133,13 +133,16 @@ fn values(rows: &RecordBatch, at: usize, columns: &[String]) -> Vec<(String, Str
     columns.iter().filter_map(value).collect()
 }
 
+/// A `data:` address, and width and height in pixels.
+type Picture = (String, [usize; 2]);
+
 /// The pictures of rows; none where the model sees no pictures.
 fn pictures(
     bundle: &Bundle,
     rows: &RecordBatch,
     wanted: &[usize],
     place: &(dyn Fn(usize) -> String + Sync),
-) -> Result<Vec<Option<(String, [usize; 2])>>> {
+) -> Result<Vec<Option<Picture>>> {
     if bundle.contract.features().all(|rule| rule.kind != ColumnKind::Image) {
         return Ok(vec![None; wanted.len()]);
     }

@@ -294,7 +294,8 @@ impl ModelConfig {
             }
             _ => {}
         }
-        if !signature.ids.is_empty() && !(self.reads_ids() || matches!(self, ModelConfig::Mlp(_))) {
+        let looks_up = self.reads_ids() || matches!(self, ModelConfig::Mlp(_));
+        if !signature.ids.is_empty() && !looks_up {
             return Err(wrong("numbers, but a category has `encode = \"embedding\"`"));
         }
         if (signature.vocabulary > 0) != self.reads_words() {

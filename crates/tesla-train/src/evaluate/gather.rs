@@ -37,7 +37,7 @@ pub(super) struct Gather {
 /// By task.
 pub(super) enum Rows {
     Classes {
-        all: ClassGather,
+        all: Box<ClassGather>,
         sample: Sample<ClassRow>,
     },
     Values {
@@ -126,7 +126,7 @@ impl Gather {
     pub(super) fn new(target: &FittedTarget, most_worst: usize, most_sampled: usize) -> Self {
         let rows = match target {
             FittedTarget::Classes { labels, .. } => Rows::Classes {
-                all: ClassGather::new(labels.len()),
+                all: Box::new(ClassGather::new(labels.len())),
                 sample: Sample::new(most_sampled),
             },
             FittedTarget::Value { .. } => Rows::Values {

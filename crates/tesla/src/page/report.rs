@@ -128,9 +128,11 @@ struct Words {
 struct SliceTable {
     column: String,
     figures: Vec<String>,
-    /// Value, rows, and figures with their intervals.
-    rows: Vec<(String, String, Vec<(String, String)>)>,
+    rows: Vec<SliceRow>,
 }
+
+/// Value, rows, and figures with their intervals.
+type SliceRow = (String, String, Vec<(String, String)>);
 
 #[derive(Serialize)]
 struct Mistake {
