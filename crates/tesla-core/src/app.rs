@@ -1,7 +1,7 @@
 //! A model behind a program: one file that runs and knows what to predict.
 //!
 //! Behind the program's own bytes, which the system does not look at, stand the bundle, its length in 8
-//! bytes (little-endian), its SHA-256 in 32 and [`MAGIC`].
+//! bytes (little-endian), its SHA-256 in 32 and a mark.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
