@@ -130,7 +130,7 @@ def measure(args, rows, folder):
         )
         test = report["test"]
         spread(f"movielens bpr NDCG@10, seed {seed}", [test["metrics"]["ndcg"]], seconds)
-        print("   ", {k: test["metrics"][k] for k in test["metrics"]}, "popular", test["baseline"])
+        print("   ", {k: test["metrics"][k] for k in test["metrics"]}, "baselines", test["baselines"])
 
 
 def tune(args, rows, folder):

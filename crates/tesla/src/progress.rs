@@ -194,7 +194,7 @@ impl Progress {
                 converged: true,
             } => self.print(&format!("solved in {passes} passes over the rows")),
             Event::Solved { passes, .. } => self.print(&format!(
-                "warning: not solved after {passes} passes over the rows: raise `passes` (mf) or lower `c` (logistic) in `[model]`, or drop columns that tell the classes apart alone"
+                "warning: not solved after {passes} passes over the rows: raise `passes` (mf), lower `c` (logistic) or raise `l1` or `l2` (linear) in `[model]`, or drop columns that tell the classes apart alone"
             )),
             _ => {}
         }

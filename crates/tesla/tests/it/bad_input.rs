@@ -160,7 +160,7 @@ fn a_few_bad_rows_are_quarantined_and_counted() {
     assert!(out.contains("`t.csv`: 302 rows read = 300 kept + 2 quarantined"), "{out}");
     let list = std::fs::read_to_string(at.join("run/quarantine.jsonl")).unwrap();
     insta::assert_snapshot!(list, @r#"
-    {"source":"t.csv","line":302,"reason":"1 fields where 2 are expected: a quote or a delimiter is missing or too many"}
+    {"source":"t.csv","line":302,"value":"7","reason":"1 fields where 2 are expected: a quote or a delimiter is missing or too many"}
     {"source":"t.csv","line":303,"column":"y","reason":"the target is missing: remove the row or fill it in"}
     "#);
 
