@@ -327,7 +327,7 @@ fn classes(m: &Classification) -> String {
 pub(crate) fn explained(place: &str, found: &Explained, top: usize) -> String {
     let signed = |x: f64| format!("{}{}", if x > 0.0 { "+" } else { "" }, figures::figure(x));
     let mut out = format!(
-        "\n{place}: {}, {} {}, {} for a row of which nothing is known\n",
+        "\n{place}: {}\n  {}: {}, and {} for a row of which nothing is known\n",
         found.of,
         found.unit,
         figures::figure(found.output),
@@ -348,7 +348,8 @@ pub(crate) fn explained(place: &str, found: &Explained, top: usize) -> String {
     }
     if found.contributions.len() > top {
         let rest: f64 = found.contributions[top..].iter().map(|c| c.amount).sum();
-        let name = format!("{} others", found.contributions.len() - top);
+        let others = found.contributions.len() - top;
+        let name = format!("{others} other{}", if others == 1 { "" } else { "s" });
         let _ = writeln!(out, "  {name:<wide$}  {:>10}", signed(rest));
     }
     if let Some(map) = &found.map {

@@ -17,6 +17,7 @@ use tesla_data::samples::{ImageSet, TokenSet};
 use tesla_data::{Inputs, Samples};
 
 use super::owners::{owners, with_added};
+use super::terms::{by_word, text_columns};
 use super::{cell, taken, with_column};
 use crate::Result;
 
@@ -185,7 +186,7 @@ impl<'a> Explainer<'a> {
         match &samples.inputs {
             Inputs::Images(set) => self.picture(set, own, &goal, &mut explained)?,
             Inputs::Tokens(set) => match &self.linear {
-                Some(layer) => self.terms(layer, set, row, &goal, &mut explained)?,
+                Some(layer) => self.terms(layer, &rows, set, row, &goal, &mut explained)?,
                 None => self.words(rows, row, &goal, &mut explained)?,
             },
             Inputs::Dense(_) | Inputs::Sequences(_) => {
@@ -350,21 +351,34 @@ impl<'a> Explainer<'a> {
         (0..own.len()).map(pick).collect()
     }
 
-    /// The terms of a text under a linear model.
+    /// The terms of a text under a linear model, by the words they come from.
     fn terms(
         &self,
         layer: &[f64],
+        rows: &RecordBatch,
         set: &TokenSet,
         row: usize,
         goal: &Goal,
         explained: &mut Explained,
     ) -> Result<()> {
         let (ids, values) = set.row(row);
-        explained.contributions = std::iter::zip(ids, values.unwrap_or_default())
-            .map(|(id, value)| Contribution {
-                name: self.terms[*id as usize].clone(),
+        let term = |(id, value): (&u32, &f32)| {
+            let amount = goal.of_weight(layer, *id as usize) * f64::from(*value);
+            (self.terms[*id as usize].as_str(), amount)
+        };
+        let terms: Vec<(&str, f64)> =
+            std::iter::zip(ids, values.unwrap_or_default()).map(term).collect();
+        let text = |column: &str| {
+            let text = rows.column_by_name(column).map(|texts| cell(texts, row));
+            (column.to_string(), text.unwrap_or_default())
+        };
+        let texts: Vec<_> = text_columns(&self.bundle.pipeline.features).map(text).collect();
+        explained.contributions = by_word(&texts, &terms)
+            .into_iter()
+            .map(|(name, amount)| Contribution {
+                name,
                 value: String::new(),
-                amount: goal.of_weight(layer, *id as usize) * f64::from(*value),
+                amount,
             })
             .collect();
         let sum: f64 = explained.contributions.iter().map(|c| c.amount).sum();

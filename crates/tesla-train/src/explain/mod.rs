@@ -14,6 +14,7 @@ mod dependence;
 mod importance;
 mod outcomes;
 mod owners;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use tesla_core::{Bundle, Device, Predictor};
+use tesla_core::{Bundle, Device, ModelConfig, Predictor};
 use tesla_data::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use tesla_data::arrow::compute::{cast, concat_batches, take_record_batch};
 use tesla_data::arrow::datatypes::{DataType, Float64Type};
@@ -169,9 +170,10 @@ pub struct Words {
 
 /// Predictions that shuffling may cost, over all columns and repeats; windows cost more each.
 const PREDICTIONS: usize = 200_000;
-const WINDOWS: usize = 40_000;
-/// The fewest and the most rows that are shuffled, and how often.
+const WINDOWS: usize = 12_000;
+/// The fewest and the most rows that are shuffled, and how often. Of windows fewer do.
 const SHUFFLED: std::ops::RangeInclusive<usize> = 200..=1000;
+const SHUFFLED_WINDOWS: usize = 100;
 const REPEATS: usize = 5;
 /// Columns whose dependence is shown, and the rows it is a mean of.
 const SHOWN: usize = 6;
@@ -194,6 +196,10 @@ pub fn explanations(
     let bundle = predictor.bundle();
     let features: Vec<_> = bundle.contract.features().collect();
     let mut found = Explanations::default();
+    // What a model that ranks says of a row is no number of anything, and has no error.
+    if let ModelConfig::Bpr(_) = bundle.model {
+        return Ok(found);
+    }
     if features.iter().any(|rule| rule.kind == ColumnKind::Text) {
         found.words = words(bundle, device, &Sample::draw(predictor, rows, TEXTS, seed)?)?;
         return Ok(found);
@@ -201,15 +207,22 @@ pub fn explanations(
     if features.iter().any(|rule| rule.kind == ColumnKind::Image) {
         return Ok(found);
     }
-    let most = match bundle.pipeline.sequence {
-        Some(_) => WINDOWS,
-        None => PREDICTIONS,
+    let (most, least) = match bundle.pipeline.sequence {
+        Some(_) => (WINDOWS, SHUFFLED_WINDOWS),
+        None => (PREDICTIONS, *SHUFFLED.start()),
     };
     let each = most / (REPEATS * features.len().max(1));
-    let sample =
-        Sample::draw(predictor, rows, each.clamp(*SHUFFLED.start(), *SHUFFLED.end()), seed)?;
+    let sample = Sample::draw(predictor, rows, each.clamp(least, *SHUFFLED.end()), seed)?;
     found.importances = importance(predictor, &sample, REPEATS, seed)?;
-    let sample = Sample::draw(predictor, rows, AVERAGED, seed)?;
+    // The levels of users and items are names, of which a few say nothing of the rest.
+    if bundle.pipeline.interactions.is_some() {
+        return Ok(found);
+    }
+    let averaged = match bundle.pipeline.sequence {
+        Some(_) => SHUFFLED_WINDOWS,
+        None => AVERAGED,
+    };
+    let sample = Sample::draw(predictor, rows, averaged, seed)?;
     let ranked: Vec<String> = match &found.importances {
         Some(all) => all.columns.iter().map(|c| c.column.clone()).collect(),
         None => features.iter().map(|rule| rule.name.clone()).collect(),
@@ -220,17 +233,20 @@ pub fn explanations(
     Ok(found)
 }
 
-/// The words of some texts, by the class that the texts are predicted as.
+/// The words of some texts, by the class that the texts are predicted as. A word of one text only is
+/// left out: it tells of a row, not of the model.
 fn words(bundle: &Bundle, device: &Device, sample: &Sample) -> Result<Vec<Words>> {
     let place = |row: usize| format!("row {}", row + 1);
     let all: Vec<usize> = (0..sample.len()).collect();
     let explained = Explainer::new(bundle, device)?.explain(&sample.batch, &all, &place)?;
-    let mut classes: BTreeMap<String, (usize, BTreeMap<String, f64>)> = BTreeMap::new();
+    let mut classes: BTreeMap<String, (usize, BTreeMap<String, (usize, f64)>)> = BTreeMap::new();
     for row in explained {
         let (rows, words) = classes.entry(row.of).or_default();
         *rows += 1;
         for word in row.contributions {
-            *words.entry(word.name).or_default() += word.amount;
+            let (texts, sum) = words.entry(word.name).or_default();
+            *texts += 1;
+            *sum += word.amount;
         }
     }
     let mut found: Vec<Words> = classes
@@ -238,16 +254,21 @@ fn words(bundle: &Bundle, device: &Device, sample: &Sample) -> Result<Vec<Words>
         .map(|(of, (rows, words))| {
             let mut words: Vec<(String, f64)> = words
                 .into_iter()
-                .map(|(word, sum)| (word, sum / rows as f64))
+                .filter(|(_, (texts, _))| *texts > 1)
+                .map(|(word, (_, sum))| (word, sum / rows as f64))
                 .collect();
             match bundle.contract.task {
-                Task::Classification => words.sort_by(|a, b| b.1.total_cmp(&a.1)),
+                Task::Classification => {
+                    words.retain(|(_, amount)| *amount > 0.0);
+                    words.sort_by(|a, b| b.1.total_cmp(&a.1));
+                }
                 Task::Regression => words.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs())),
             }
             words.truncate(WORDS);
             Words { of, rows, words }
         })
         .collect();
+    found.retain(|words| !words.words.is_empty());
     found.sort_by_key(|words| std::cmp::Reverse(words.rows));
     found.truncate(CLASSES);
     Ok(found)

@@ -266,8 +266,19 @@ fn sort(runs: &mut [Run], column: &str) {
 }
 
 /// The figures of which the table has columns, where a run has them.
-const FIGURES: [&str; 8] =
-    ["accuracy", "f1", "roc_auc", "log_loss", "rmse", "mae", "r2", "calibration_error"];
+const FIGURES: [&str; 11] = [
+    "accuracy",
+    "f1",
+    "roc_auc",
+    "log_loss",
+    "rmse",
+    "mae",
+    "r2",
+    "calibration_error",
+    "ndcg",
+    "hit_rate",
+    "coverage",
+];
 
 /// A head and a row of cells per run.
 fn table(runs: &[Run], with_settings: bool) -> Vec<Vec<String>> {

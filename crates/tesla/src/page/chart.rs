@@ -225,6 +225,17 @@ impl Scale {
             false => place,
         }
     }
+
+    /// The number at a place, with as many digits as tell it from its neighbours.
+    fn label(&self, place: f64) -> String {
+        let value = self.value(place);
+        let step = (self.end - self.start) / 5.0;
+        let is_told = figures::short(value) != figures::short(value + step);
+        match is_told || !(1e-9..1.0).contains(&step) {
+            true => figures::short(value),
+            false => format!("{value:.0$}", (1.0 - step.log10().floor()) as usize),
+        }
+    }
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -263,7 +274,7 @@ fn frame<'a, 'b>(
         .x_label_area_size(if names.is_some() { 38 } else { 20 } * FINE)
         .y_label_area_size((left + if names.is_some() { 16 } else { 0 }) * FINE)
         .build_cartesian_2d(x.range(), y.range())?;
-    let label = ("sans-serif", 13 * FINE).into_font().color(&Ink::Text.color());
+    let label = ("sans-serif", 15 * FINE).into_font().color(&Ink::Text.color());
     let (x_name, y_name) = names.unwrap_or_default();
     chart
         .configure_mesh()
@@ -273,8 +284,8 @@ fn frame<'a, 'b>(
         .disable_x_mesh()
         .x_labels(5)
         .y_labels(3)
-        .x_label_formatter(&|at| figures::short(x.value(*at)))
-        .y_label_formatter(&|at| figures::short(y.value(*at)))
+        .x_label_formatter(&|at| x.label(*at))
+        .y_label_formatter(&|at| y.label(*at))
         .label_style(label)
         .axis_style(Ink::Axis.color().stroke_width(FINE))
         .bold_line_style(Ink::Grid.color().stroke_width(FINE))
@@ -345,11 +356,19 @@ mod tests {
         for range in [Range::Free, Range::Shares, Range::Diagonal, Range::Same] {
             for mark in [Mark::Line, Mark::Dots, Mark::Cloud] {
                 let svg = series(&plot(range), mark, &points).unwrap();
-                assert!(svg.contains("-s1\"") && svg.contains(">epoch"), "{svg}");
+                assert!(svg.contains("-s1\"") && svg.contains(">\nepoch\n<"), "{svg}");
                 assert!(!svg.contains("NaN") && !svg.contains("=\"#"), "{svg}");
                 assert!(series(&plot(range), mark, &[]).is_ok());
             }
         }
+    }
+
+    #[test]
+    fn labels_of_a_narrow_axis_differ() {
+        let scale = Scale::of(2388.01, 2388.11);
+        assert_eq!([2388.02, 2388.04].map(|at| scale.label(at)), ["2388.020", "2388.040"]);
+        assert_eq!(Scale::of(0.0, 50_000.0).label(10_000.0), "10k");
+        assert_eq!(Scale::of(5.0, 8.0).label(5.5), "5.5");
     }
 
     #[test]

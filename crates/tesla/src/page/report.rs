@@ -7,11 +7,12 @@ use minijinja::Value;
 use serde::Serialize;
 use serde_json::Value as Json;
 use tesla::evaluate::Metrics;
-use tesla::{Bundle, Config, Report};
+use tesla::{Bundle, Config, ModelConfig, Report};
 use tesla_data::contract::Role;
 use tesla_data::{ColumnKind, ColumnRule, Task};
 use tesla_train::evaluate::{Curves, Slices};
 use tesla_train::explain::{Dependence, Explained, Method};
+use tesla_train::metrics::ranking::Candidates;
 use tesla_train::metrics::resample::Interval;
 
 use super::chart::{self, Mark, Plot, Range};
@@ -26,6 +27,8 @@ struct Page {
     command: String,
     repeat: Option<String>,
     name: String,
+    /// What is done with the target.
+    aim: &'static str,
     target: String,
     task: String,
     model: String,
@@ -36,6 +39,7 @@ struct Page {
     others: Vec<String>,
     figures: Vec<Figure>,
     figures_note: String,
+    has_intervals: bool,
     confusion: Option<Confusion>,
     classes: Vec<ClassRow>,
     cards: Vec<Card>,
@@ -48,6 +52,7 @@ struct Page {
     mistakes: Vec<Mistake>,
     mistakes_note: String,
     columns: Vec<Column>,
+    may_be_missing: bool,
     rows: Vec<(&'static str, String)>,
     provenance: Vec<(&'static str, String)>,
     program: String,
@@ -158,7 +163,8 @@ struct Because {
 
 #[derive(Serialize)]
 struct Picture {
-    uri: String,
+    /// A `data:` address: base64 needs no escaping.
+    uri: Value,
     width: usize,
     height: usize,
     /// Parts of the picture, in units of the map.
@@ -229,10 +235,18 @@ fn fill(subject: &Subject<'_>) -> Result<Page> {
         command: subject.command.clone(),
         repeat: subject.repeat.clone(),
         name: subject.name.clone(),
-        target: bundle.pipeline.target.name().to_string(),
-        task: match bundle.contract.task {
-            Task::Classification => format!("one of {} classes", count(labels.len())),
-            Task::Regression => "a number".into(),
+        aim: match ranks(bundle) {
+            true => "To recommend",
+            false => "To predict",
+        },
+        target: match &bundle.pipeline.interactions {
+            Some(fitted) if ranks(bundle) => fitted.item.clone(),
+            _ => bundle.pipeline.target.name().to_string(),
+        },
+        task: match (&bundle.pipeline.interactions, bundle.contract.task) {
+            (Some(fitted), _) if ranks(bundle) => format!("in an order for each {}", fitted.user),
+            (_, Task::Classification) => format!("one of {} classes", count(labels.len())),
+            (_, Task::Regression) => "a number".into(),
         },
         model,
         verdict: report.map_or_else(String::new, |report| verdict(part, report)),
@@ -241,6 +255,7 @@ fn fill(subject: &Subject<'_>) -> Result<Page> {
         others: others(subject),
         figures: report.map_or_else(Vec::new, |report| figures(report, subject)),
         figures_note: report.map_or_else(String::new, figures_note),
+        has_intervals: report.is_some_and(|report| !report.intervals.figures.is_empty()),
         confusion: report.and_then(confusion),
         classes: report.map_or_else(Vec::new, classes),
         cards: match report {
@@ -254,13 +269,14 @@ fn fill(subject: &Subject<'_>) -> Result<Page> {
             .explanations
             .dependence
             .iter()
-            .map(dependence)
+            .map(|found| dependence(found, bundle.contract.task))
             .collect::<Result<_>>()?,
         words: words(subject),
         slices: report.map_or_else(Vec::new, |report| report.slices.iter().map(slices).collect()),
         mistakes: subject.mistakes.iter().map(mistake).collect(),
         mistakes_note: mistakes_note(subject),
         columns: bundle.contract.columns.iter().take(COLUMNS).map(column).collect(),
+        may_be_missing: bundle.contract.columns.iter().any(|rule| rule.nullable),
         rows: vec![
             ("to train", count(from.rows[0])),
             ("to validate", count(from.rows[1])),
@@ -270,6 +286,11 @@ fn fill(subject: &Subject<'_>) -> Result<Page> {
         provenance: provenance(subject),
         program: program(bundle),
     })
+}
+
+/// Whether the model ranks items for users, instead of predicting a number.
+fn ranks(bundle: &Bundle) -> bool {
+    matches!(bundle.model, ModelConfig::Bpr(_))
 }
 
 fn range(interval: &Interval) -> String {
@@ -293,6 +314,9 @@ fn title(name: &str) -> String {
         ("d2_absolute_error", "D² of absolute errors"),
         ("brier", "Brier score"),
         ("cmapss", "C-MAPSS score"),
+        ("ndcg", "NDCG"),
+        ("map", "mean average precision"),
+        ("mrr", "mean reciprocal rank"),
     ];
     match known.iter().find(|(own, _)| *own == name) {
         Some((_, title)) => (*title).into(),
@@ -312,26 +336,35 @@ fn verdict(part: &str, report: &Report) -> String {
     let baselines: Vec<String> = report
         .baselines
         .iter()
-        .filter_map(|b| Some(format!("{} has {}", baseline(&b.name), shown(*b.figures.get(name)?))))
+        .filter_map(|b| Some(format!("{} by {}", shown(*b.figures.get(name)?), baseline(&b.name))))
         .collect();
     if !baselines.is_empty() {
-        out += &format!("; for comparison, {}", baselines.join(", "));
+        out += &format!("; for comparison, {}", baselines.join(" and "));
     }
     out + "."
 }
 
 fn tiles(report: &Report) -> Vec<(&'static str, String)> {
-    let wanted: &[(&str, &'static str)] = match report.task() {
-        Task::Classification => &[
+    let wanted: &[(&str, &'static str)] = match &report.metrics {
+        Metrics::Classification(_) => &[
             ("accuracy", "accuracy"),
             ("f1", "F1"),
             ("roc_auc", "ROC AUC"),
             ("log_loss", "log loss"),
         ],
-        Task::Regression => &[("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R²")],
+        Metrics::Regression(_) => &[("rmse", "RMSE"), ("mae", "MAE"), ("r2", "R²")],
+        Metrics::Ranking(_) => &[
+            ("ndcg", "NDCG"),
+            ("hit_rate", "hit rate"),
+            ("recall", "recall"),
+            ("coverage", "coverage"),
+        ],
     };
     let tile = |(name, title): &(&str, &'static str)| Some((*title, shown(report.figure(name)?)));
     let mut tiles: Vec<_> = wanted.iter().filter_map(tile).collect();
+    if let Metrics::Ranking(m) = &report.metrics {
+        tiles.push(("users judged", count(m.users)));
+    }
     tiles.push(("rows judged", count(report.rows)));
     tiles
 }
@@ -380,6 +413,19 @@ fn figures(report: &Report, subject: &Subject<'_>) -> Vec<Figure> {
 }
 
 fn figures_note(report: &Report) -> String {
+    if let Metrics::Ranking(m) = &report.metrics {
+        let from = match m.candidates {
+            Candidates::AllUnseen => "all items that the user has not seen".to_string(),
+            Candidates::Sampled { negatives, .. } => {
+                format!("the relevant items and {} others", count(negatives))
+            }
+        };
+        return format!(
+            "Means over {} users; of each list the first {} count. Lists are ranked from {from}.",
+            count(m.users),
+            m.k
+        );
+    }
     let intervals = &report.intervals;
     let Some(resampling) = intervals
         .resampling
@@ -465,6 +511,11 @@ fn cards(curves: &Curves, bundle: &Bundle) -> Result<Vec<Card>> {
         let legend: Vec<String> = ranking.iter().map(|curve| curve.class.clone()).collect();
         let of = match binary {
             true => format!("for {}", legend[0]),
+            false if ranking.len() < bundle.pipeline.target.labels().len() => format!(
+                "each class against the rest, {} of {} classes",
+                ranking.len(),
+                count(bundle.pipeline.target.labels().len())
+            ),
             false => "each class against the rest".into(),
         };
         let roc: Vec<Vec<(f64, f64)>> = ranking
@@ -610,7 +661,7 @@ fn training(bundle: &Bundle) -> Result<(Vec<Card>, String)> {
     let series = [("training rows", points("loss")), ("validation rows", points("valid_loss"))];
     let (legend, lines): (Vec<&str>, Vec<_>) =
         series.into_iter().filter(|(_, points)| !points.is_empty()).unzip();
-    let names = ["accuracy", "rmse", "rmsle"];
+    let names = ["accuracy", "rmse", "rmsle", "ndcg"];
     let metric = names.into_iter().find(|name| !points(name).is_empty());
     let mut cards = Vec::new();
     let last = |points: &[(f64, f64)]| points.last().map_or(f64::NAN, |(_, y)| *y);
@@ -701,13 +752,18 @@ fn importances(subject: &Subject<'_>) -> Option<Importances> {
     })
 }
 
-fn dependence(found: &Dependence) -> Result<Card> {
+fn dependence(found: &Dependence, task: Task) -> Result<Card> {
     let outputs: Vec<String> = found.outputs.clone();
-    let name = match &outputs[..] {
-        [only] => only.clone(),
+    let name = match (&outputs[..], task) {
+        ([only], Task::Regression) => only.clone(),
+        ([only], Task::Classification) => format!("probability of {only}"),
         _ => "probability".into(),
     };
-    let head = std::iter::once(found.column.clone()).chain(outputs.clone());
+    let names = match outputs.len() {
+        1 => vec![name.clone()],
+        _ => outputs.clone(),
+    };
+    let head = std::iter::once(found.column.clone()).chain(names);
     let table = std::iter::zip(&found.values, &found.means).map(|(value, means)| {
         let value = value.parse().map_or_else(|_| value.clone(), number);
         std::iter::once(value)
@@ -904,7 +960,7 @@ fn with_map((uri, [width, height]): &(String, [usize; 2]), why: Option<&Explaine
             .collect()
     });
     Picture {
-        uri: uri.clone(),
+        uri: html(uri.clone()),
         width: *width,
         height: *height,
         map: map.map_or([1, 1], |map| [map.width, map.height]),
@@ -926,6 +982,7 @@ fn mistakes_note(subject: &Subject<'_>) -> String {
     match why.method {
         Method::Occlusion => "Blue parts speak for the predicted class, orange ones against it: what its score loses without them.".into(),
         Method::WordRemoval => format!("A word's number is what is lost when it is taken out, {unit}."),
+        Method::Exact if subject.bundle.signature.vocabulary > 0 => format!("A word's number is what its terms added to the prediction, exactly, {unit}: the word itself, and its share of pairs and pieces."),
         Method::Exact => format!("A number beside a value is what it added to the prediction, exactly, {unit}."),
         Method::IntegratedGradients => format!("A number beside a value is what it added to the prediction (integrated gradients), {unit}."),
         Method::Shapley => format!("A number beside a value is what it added to the prediction (Shapley values), {unit}."),

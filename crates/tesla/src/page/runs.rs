@@ -39,6 +39,7 @@ pub(crate) fn page(runs: &[Run], table: &[Vec<String>], command: &str) -> Result
         ("accuracy", "Validation accuracy"),
         ("rmse", "Validation RMSE"),
         ("rmsle", "Validation RMSLE"),
+        ("ndcg", "Validation NDCG"),
     ] {
         let points = |run: &Run| -> Vec<(f64, f64)> {
             let epochs = run.epochs.iter();
@@ -46,15 +47,24 @@ pub(crate) fn page(runs: &[Run], table: &[Vec<String>], command: &str) -> Result
                 .filter_map(|e| Some((e["epoch"].as_f64()?, e[key].as_f64()?)))
                 .collect()
         };
+        // A run looks the same in all charts, so one without points keeps its place, unnamed.
         let with: Vec<(String, Vec<(f64, f64)>)> = runs
             .iter()
-            .map(|run| (run.run.clone(), points(run)))
-            .filter(|(_, points)| !points.is_empty())
+            .filter(|run| !run.epochs.is_empty())
             .take(RUNS)
+            .map(|run| (run.run.clone(), points(run)))
+            .map(|(name, points)| match points.is_empty() {
+                true => (String::new(), points),
+                false => (name, points),
+            })
             .collect();
-        if with.is_empty() {
+        if with.iter().all(|(_, points)| points.is_empty()) {
             continue;
         }
+        let mark = match with.iter().any(|(_, points)| (1..8).contains(&points.len())) {
+            true => Mark::Dots,
+            false => Mark::Line,
+        };
         let last: Vec<String> = with
             .iter()
             .filter_map(|(name, points)| {
@@ -71,7 +81,7 @@ pub(crate) fn page(runs: &[Run], table: &[Vec<String>], command: &str) -> Result
         };
         cards.push(Card {
             title: title.into(),
-            chart: html(chart::series(&plot, Mark::Line, &series)?),
+            chart: html(chart::series(&plot, mark, &series)?),
             legend,
         });
     }

@@ -71,7 +71,7 @@ fn a_run_leaves_a_report_as_page_text_and_json() {
         "Where the predictions go",
         "Data and contract",
         "Where it comes from",
-        "tesla train run/tesla.toml",
+        "tesla train run&#x2f;tesla.toml",
     ] {
         assert!(page.contains(part), "{part}");
     }
