@@ -16,13 +16,6 @@ use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
 /// a row's result independent of how many others there are.
 const TILE: usize = 16;
 
-/// Rows of a pass where many wait and [`Predictor::is_wide`] says that their results are the same to the
-/// bit: passes of few rows spend half their time on what does not depend on the rows.
-///
-/// The matrix products of `flex` choose their order of summing by whether both sides of the result have
-/// up to 64 elements, so a pass must not have more.
-const WIDE: usize = 64;
-
 /// A bundle on a device. Raw rows go in, predictions come out; the contract is enforced on the way.
 #[derive(Debug)]
 pub struct Predictor {
@@ -167,42 +160,32 @@ impl Predictor {
         let total: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
         let mut scores = Vec::with_capacity(total * outputs);
         let mut values: Vec<f32> = Vec::new();
-        let mut pass = |values: Vec<f32>, rows: usize, filled: usize| -> Result<()> {
-            let batch = Batch::new(values, rows, shape, self.device.burn());
+        let mut pass = |values: Vec<f32>, filled: usize| -> Result<()> {
+            let batch = Batch::new(values, TILE, shape, self.device.burn());
             scores.extend(read(self.network.forward(batch))?.take(filled * outputs));
             Ok(())
         };
-        let is_wide = self.is_wide();
-        let width = |left: usize| if is_wide && left >= WIDE { WIDE } else { TILE };
-        let (mut left, mut filled) = (total, 0);
+        let mut filled = 0;
         for (prepared, rows) in parts {
             let rows: Vec<usize> = rows.clone().collect();
             let mut rest = rows.as_slice();
             while !rest.is_empty() {
-                let width = width(left);
-                let (now, later) = rest.split_at(rest.len().min(width - filled));
+                let (now, later) = rest.split_at(rest.len().min(TILE - filled));
                 values.extend(prepared.inputs.gather(now)?);
                 filled += now.len();
                 rest = later;
-                if filled == width {
-                    pass(std::mem::take(&mut values), width, filled)?;
-                    left -= filled;
+                if filled == TILE {
+                    pass(std::mem::take(&mut values), filled)?;
                     filled = 0;
                 }
             }
         }
         if filled > 0 {
-            // A pass never has fewer rows: kernels choose their order of summing by that number.
+            // A pass always has as many rows: kernels choose their order of summing by that number.
             values.resize(TILE * size, 0.0);
-            pass(values, TILE, filled)?;
+            pass(values, filled)?;
         }
         Ok(scores)
-    }
-
-    /// Whether [`WIDE`] rows give the bits that [`TILE`] rows give: so it is of the kernels of `flex`
-    /// for every model of this crate. Of other devices and other people's networks nobody knows.
-    fn is_wide(&self) -> bool {
-        self.device.name() == "flex" && !matches!(self.network, Network::Custom(_))
     }
 
     /// The last step of [`Predictor::predict`]: `scores` as probabilities or in the target's unit.
