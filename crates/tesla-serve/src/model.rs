@@ -114,7 +114,19 @@ impl Loaded {
         let scores = tokio::time::timeout_at(deadline.into(), asked)
             .await
             .map_err(late)??;
+        self.check(&scores)?;
         Ok((self.predictor.predictions(scores), wanted))
+    }
+
+    /// A value far out of the range of training leaves the network as no number at all.
+    fn check(&self, scores: &[f64]) -> Result<(), Failure> {
+        match scores.iter().position(|score| !score.is_finite()) {
+            None => Ok(()),
+            Some(at) => Err(Failure::bad_request(format!(
+                "row {}: a value is so large that the prediction is no number: expected values like those of training",
+                at / self.bundle().signature.outputs + 1
+            ))),
+        }
     }
 
     fn prepare<W>(

@@ -334,7 +334,8 @@ async fn infer(State(server): Shared, named: Named, request: Request) -> Answer<
         let body = body.clone();
         move |bundle: &_| {
             let (wanted, tensors) = rest::parse(&body, length.as_ref(), bundle)?;
-            let time = wanted.timeout.map(Duration::from_micros);
+            // 0 is how clients say that they do not mind.
+            let time = wanted.timeout.filter(|time| *time > 0).map(Duration::from_micros);
             let rows = infer::rows(tensors, bundle)?;
             Ok(Asked { rows, wanted, time })
         }

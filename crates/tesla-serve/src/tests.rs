@@ -406,3 +406,122 @@ fn a_new_version_answers_once_it_is_checked_and_can_be_rolled_back() {
         assert_eq!(store.load(name).unwrap_err().status, 404, "{name}");
     }
 }
+
+#[test]
+fn what_is_no_number_in_the_end_is_refused_and_a_header_is_known_by_its_names() {
+    let mut bundle = golden();
+    let names = ["sepal_length", "sepal_width", "petal_length", "petal_width", "species"];
+    bundle.provenance.config["data"]["csv"] = json!({ "header": false, "names": names });
+    let store = Store::without_files(Config::default());
+    let device = Device::open(DeviceChoice::Flex).unwrap();
+    store.insert("iris", bundle.predictor(&device).unwrap()).unwrap();
+    let routes = router_of(Arc::new(store));
+    let ask = |kind: &str, body: String| {
+        runtime().block_on(send(&routes, post("/v1/models/iris/predict", kind, body)))
+    };
+    let (status, body) = ask("", row([1e39, 3.0, 1.0, 0.2]).to_string());
+    assert_eq!(status, 400);
+    assert!(String::from_utf8_lossy(&body).contains("row 1: a value is so large"), "{body:?}");
+    let plain = ask("text/csv", "5.1,3.5,1.4,0.2,setosa\n".into());
+    assert_eq!(plain.0, 200, "{plain:?}");
+    let header = "petal_width,petal_length,\"sepal_width\",sepal_length\r\n0.2,1.4,3.5,5.1\r\n";
+    assert_eq!(ask("text/csv", header.into()), plain);
+}
+
+#[test]
+fn models_are_replaced_while_requests_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("iris.tesla");
+    let good = golden().to_bytes().unwrap();
+    std::fs::write(&path, &good).unwrap();
+    let store = Store::new(Device::open(DeviceChoice::Flex).unwrap(), Config::default());
+    store.add(folder.path(), None).unwrap();
+    let store = Arc::new(store);
+    let routes = router_of(store.clone());
+    runtime().block_on(async {
+        let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let client = || {
+            let (routes, ended) = (routes.clone(), ended.clone());
+            tokio::spawn(async move {
+                let mut answers = 0;
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) || answers == 0 {
+                    let body = row([5.0, 3.0, 1.0, 0.2]).to_string();
+                    let (status, body) =
+                        send(&routes, post("/v1/models/iris/predict", "", body)).await;
+                    assert_eq!(status, 200, "{body:?}");
+                    answers += 1;
+                }
+            })
+        };
+        let clients: Vec<_> = (0..4).map(|_| client()).collect();
+        let loading = store.clone();
+        let reload = move || {
+            for i in 0..20u64 {
+                // The time of a file is its version here.
+                let time = std::time::UNIX_EPOCH + Duration::from_secs(i);
+                let file = std::fs::File::options().write(true).open(&path).unwrap();
+                file.set_modified(time).unwrap();
+                loading.load("iris").unwrap();
+            }
+        };
+        tokio::task::spawn_blocking(reload).await.unwrap();
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        for client in clients {
+            client.await.unwrap();
+        }
+    });
+    assert_eq!(store.versions("iris"), ["20", "21"]);
+}
+
+#[test]
+fn a_server_with_a_certificate_speaks_tls_only() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_rustls::rustls::pki_types::ServerName;
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let tls = crate::Tls {
+        certificate: folder.path().join("cert.pem"),
+        key: folder.path().join("key.pem"),
+    };
+    std::fs::write(&tls.certificate, made.cert.pem()).unwrap();
+    std::fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let store = Store::without_files(Config {
+        tls: Some(tls),
+        ..Default::default()
+    });
+    store.insert("iris", predictor()).unwrap();
+    let request = b"GET /v2/health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    runtime().block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let shutdown = async { ended.await.unwrap_or(()) };
+        let server = tokio::spawn(crate::listen(Arc::new(store), listener, shutdown));
+
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut stream = connector.connect(name, stream).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+
+        let mut plain = tokio::net::TcpStream::connect(addr).await.unwrap();
+        plain.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+
+        end.send(()).unwrap();
+        server.await.unwrap().unwrap();
+    });
+}

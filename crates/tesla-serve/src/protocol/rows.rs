@@ -147,6 +147,11 @@ pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle) -> Result<RecordBatch, Fai
     let csv = &bundle.provenance.config["data"]["csv"];
     let mut config: CsvConfig = serde_json::from_value(csv.clone()).unwrap_or_default();
     config.encoding = None;
+    if !config.header && names_columns(body, &config, bundle) {
+        config.header = true;
+        config.names.clear();
+        config.skip_rows = 0;
+    }
     let source = CsvSource::open(Input::from_bytes("the table", body.to_vec()), config)?;
     let schema = schema(&source, bundle)?;
     let mut rows = Vec::new();
@@ -165,6 +170,21 @@ pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle) -> Result<RecordBatch, Fai
         0 => Err(Failure::bad_request("the table has no rows")),
         _ => Ok(rows),
     }
+}
+
+/// Whether the first line names the model's columns, though the table of training had no such line.
+fn names_columns(body: &[u8], config: &CsvConfig, bundle: &Bundle) -> bool {
+    let first = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let first = String::from_utf8_lossy(first);
+    let delimiter = config.delimiter.unwrap_or(',');
+    let have: Vec<&str> = first
+        .split(delimiter)
+        .map(|name| name.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\u{feff}'))
+        .collect();
+    bundle
+        .contract
+        .inputs()
+        .all(|column| have.contains(&column.name.as_str()))
 }
 
 /// The model's columns as texts, but for numbers that only the source knows how to read.

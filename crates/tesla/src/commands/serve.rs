@@ -8,7 +8,9 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
 use tesla::{Bundle, DeviceChoice};
 use tesla_serve::{Batching, Config, Drain, Keys, Limits, Store, Tls};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::open_device;
 use crate::show;
@@ -261,9 +263,12 @@ fn log(log: Log, level: Level) {
         .with_writer(std::io::stderr)
         .with_max_level(level)
         .with_target(false);
+    // Of other crates only what is wrong: the frames of a connection say nothing of models.
+    let own =
+        filter_fn(|what| what.target().starts_with("tesla") || *what.level() <= LevelFilter::WARN);
     let done = match log {
-        Log::Text => builder.with_ansi(false).try_init(),
-        Log::Json => builder.json().flatten_event(true).try_init(),
+        Log::Text => builder.with_ansi(false).finish().with(own).try_init(),
+        Log::Json => builder.json().flatten_event(true).finish().with(own).try_init(),
     };
     // A program that embeds this command has a log of its own.
     let _ = done;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
+use tesla::{Config, Dataset, Device, DeviceChoice};
 
 use crate::support::{folder, iris, repo, succeeds};
 
@@ -255,4 +256,58 @@ fn a_server_that_is_told_to_end_says_so_and_ends_well() {
     let pid = server.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+/// A pass of many rows and one of a single row go through kernels that may sum in different orders.
+#[test]
+fn rows_together_get_the_bits_of_each_alone() {
+    let programs = [
+        (
+            "digits",
+            "source = 'digits-images-idx3-ubyte'",
+            "kind = 'cnn'\nblocks = [{ filters = 8, pool = 1 }, { filters = 8 }]",
+        ),
+        ("digits", "source = 'digits-images-idx3-ubyte'", "kind = 'cnn'"),
+        // A sum over more than 512, which is cut differently for products of few and of many rows.
+        (
+            "diabetes",
+            "source = 'diabetes.csv'\ntarget = 'progression'",
+            "kind = 'mlp'\nhidden = [700, 24, 600]",
+        ),
+        ("diabetes", "source = 'diabetes.csv'\ntarget = 'progression'", "kind = 'linear'"),
+        (
+            "breast-cancer",
+            "source = 'breast-cancer.csv'\ntarget = 'diagnosis'",
+            "kind = 'mlp'\nhidden = [600, 65]\nbatch_norm = true",
+        ),
+        ("wine", "source = 'wine.csv'\ntarget = 'cultivar'", "kind = 'mlp'\nhidden = [3, 2]"),
+        ("intents", "", "kind = 'bag'"),
+        ("intents", "", "kind = 'textcnn'"),
+        ("intents", "", "kind = 'logistic'"),
+        ("engines", "", "kind = 'conv1d'"),
+        ("engines", "", "kind = 'lstm'"),
+    ];
+    let device = Device::open(DeviceChoice::Flex).unwrap();
+    for (name, data, model) in programs {
+        let folder = repo("datasets").join(name);
+        let mut program: toml::Table = match data {
+            "" => toml::from_str(&std::fs::read_to_string(folder.join("tesla.toml")).unwrap())
+                .unwrap(),
+            data => toml::from_str(&format!("[data]\n{data}")).unwrap(),
+        };
+        program.insert("model".into(), toml::Value::Table(toml::from_str(model).unwrap()));
+        program.insert("train".into(), toml::Value::Table(toml::from_str("epochs = 1").unwrap()));
+        let config: Config = program.try_into().unwrap();
+        let data = Dataset::load(&config.data, &folder).unwrap();
+        let trained = tesla::train::train(&config, &data, &device, &mut tesla::train::Silent);
+        let predictor = trained.unwrap().bundle.predictor(&device).unwrap();
+        let rows = data.frame.batches().unwrap().next().unwrap().unwrap();
+        let prepared = predictor.prepare(&rows).unwrap();
+        let bits = |scores: Vec<f64>| scores.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+        // Two passes of many rows, and one that is not full.
+        let count = prepared.len().min(130);
+        let together = bits(predictor.scores(&[(&prepared, 0..count)]).unwrap());
+        let alone = (0..count).flat_map(|i| predictor.scores(&[(&prepared, i..i + 1)]).unwrap());
+        assert!(together == bits(alone.collect()), "{name}, {model}");
+    }
 }
