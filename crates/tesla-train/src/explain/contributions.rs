@@ -186,7 +186,7 @@ impl<'a> Explainer<'a> {
         match &samples.inputs {
             Inputs::Images(set) => self.picture(set, own, &goal, &mut explained)?,
             Inputs::Tokens(set) => match &self.linear {
-                Some(layer) => self.terms(layer, &rows, set, row, &goal, &mut explained)?,
+                Some(layer) => self.terms(layer, rows, set, row, &goal, &mut explained)?,
                 None => self.words(rows, row, &goal, &mut explained)?,
             },
             Inputs::Dense(_) | Inputs::Sequences(_) => {

@@ -239,7 +239,9 @@ fn words(bundle: &Bundle, device: &Device, sample: &Sample) -> Result<Vec<Words>
     let place = |row: usize| format!("row {}", row + 1);
     let all: Vec<usize> = (0..sample.len()).collect();
     let explained = Explainer::new(bundle, device)?.explain(&sample.batch, &all, &place)?;
-    let mut classes: BTreeMap<String, (usize, BTreeMap<String, (usize, f64)>)> = BTreeMap::new();
+    // By class: its texts, and by word the texts that have it and the sum of what it added.
+    type Sums = BTreeMap<String, (usize, f64)>;
+    let mut classes: BTreeMap<String, (usize, Sums)> = BTreeMap::new();
     for row in explained {
         let (rows, words) = classes.entry(row.of).or_default();
         *rows += 1;
