@@ -133,14 +133,15 @@ impl Rehearsal {
                 line(
                     "time",
                     format!(
-                        "{:.1} ms a step, {steps} steps an epoch, at most {} epochs: {} at most, but for validation",
+                        "{:.1} ms a step, {} an epoch, at most {}: {} at most, but for validation",
                         seconds * 1e3,
-                        self.epochs,
+                        plural(steps, "step"),
+                        plural(self.epochs, "epoch"),
                         HumanDuration(whole)
                     ),
                 );
             }
-            (steps, None) => line("time", format!("{steps} steps an epoch: too few to time")),
+            (steps, None) => line("time", format!("{} an epoch: too few to time", plural(steps, "step"))),
         }
         // Weights, their gradients, and what an optimiser keeps of each: two numbers for `adamw`.
         let weights = self.parameters * 4;
@@ -158,6 +159,10 @@ impl Rehearsal {
         line("memory", memory);
         out
     }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The most memory that this program ever had, in bytes; Linux alone says so in a file.

@@ -31,6 +31,7 @@ pub(crate) fn profile(profile: &Profile, width: usize) -> String {
     };
     table.numbers(&mut out);
     table.categories(&mut out);
+    table.times(&mut out);
     table.texts(&mut out);
     table.images(&mut out);
     out
@@ -205,6 +206,19 @@ impl Table<'_> {
                 ),
                 None => writeln!(out),
             };
+        }
+        more(out, columns.len(), MAX_COLUMNS);
+    }
+
+    fn times(&self, out: &mut String) {
+        let columns = self.columns(ColumnKind::Time);
+        let rest = format!("{:>8} {}", "distinct", self.common_head());
+        if !self.head(out, "times", &columns, &rest) {
+            return;
+        }
+        for column in columns.iter().take(MAX_COLUMNS) {
+            let (name, common) = (self.name(column), self.common(column));
+            let _ = writeln!(out, "{name} {:>8} {common}", distinct(column));
         }
         more(out, columns.len(), MAX_COLUMNS);
     }
