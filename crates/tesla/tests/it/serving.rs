@@ -280,8 +280,8 @@ fn rows_together_get_the_bits_of_each_alone() {
             "kind = 'mlp'\nhidden = [600, 65]\nbatch_norm = true",
         ),
         ("wine", "source = 'wine.csv'\ntarget = 'cultivar'", "kind = 'mlp'\nhidden = [3, 2]"),
-        ("intents", "", "kind = 'bag'"),
-        ("intents", "", "kind = 'textcnn'"),
+        ("intents", "source = 'intents.csv'\ntarget = 'intent'", "kind = 'bag'"),
+        ("intents", "source = 'intents.csv'\ntarget = 'intent'", "kind = 'textcnn'"),
         ("engines", "", "kind = 'conv1d'"),
         ("engines", "", "kind = 'lstm'"),
     ];
