@@ -288,6 +288,13 @@ impl Bundle {
     /// # Errors
     /// When the file cannot be read, and as [`Bundle::from_bytes`].
     pub fn load(path: &Path) -> Result<Self> {
+        // The folder of a run is its model, too.
+        let inside = path.join("model.tesla");
+        let path = if path.is_dir() && inside.is_file() {
+            &inside
+        } else {
+            path
+        };
         let bytes = match crate::app::find(path)? {
             Some(model) => model,
             None => std::fs::read(path).map_err(|source| Error::Io {

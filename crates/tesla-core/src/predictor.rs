@@ -119,7 +119,16 @@ impl Predictor {
     ) -> Result<Predictions> {
         let prepared = self.prepare_in(pass, rows, place)?;
         let all = 0..prepared.len();
-        Ok(self.predictions(self.scores(&[(&prepared, all)])?))
+        let scores = self.scores(&[(&prepared, all)])?;
+        // A value far out of the range of training leaves the network as no number at all.
+        let outputs = self.bundle.signature.outputs;
+        if let Some(at) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(Error::Data(tesla_data::Error::Row {
+                place: place(at / outputs),
+                reason: "a value is so large that the prediction is no number: expected values like those of training".into(),
+            }));
+        }
+        Ok(self.predictions(scores))
     }
 
     /// The first half of [`Predictor::predict`]: rows that are checked and made numbers, for

@@ -72,16 +72,15 @@ pub(crate) fn to_toml(config: &Config, base: &Path) -> Result<String> {
     let anywhere = |path: &str| -> String {
         if let Some(file) = path.strip_prefix("sqlite:") {
             let joined = base.join(file.strip_prefix("//").unwrap_or(file));
-            let absolute = std::fs::canonicalize(&joined).unwrap_or(joined);
+            let absolute = std::path::absolute(&joined).unwrap_or(joined);
             return format!("sqlite:{}", absolute.display());
         }
         if path == "-" || is_url(path) {
             return path.to_string();
         }
         let joined: PathBuf = base.join(path);
-        // A pattern, and a file inside an archive, exist under another name only.
-        let absolute = std::fs::canonicalize(&joined).or_else(|_| std::path::absolute(&joined));
-        absolute.unwrap_or(joined).display().to_string()
+        // A link keeps its own name: the run is called by it.
+        std::path::absolute(&joined).unwrap_or(joined).display().to_string()
     };
     let mut config = config.clone();
     config.data.source = config.data.source.map(anywhere);

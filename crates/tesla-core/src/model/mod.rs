@@ -281,7 +281,9 @@ impl ModelConfig {
         };
         match (self, signature.task) {
             (ModelConfig::Linear(_), Task::Classification) => {
-                return Err(wrong("a number to predict, but the target is a class"));
+                return Err(wrong(
+                    "a number to predict, but the target is a class (where its whole numbers are quantities, say `task = \"regression\"` in `[data]`)",
+                ));
             }
             (ModelConfig::Logistic(_), Task::Regression) => {
                 return Err(wrong("classes to predict, but the target is a number"));

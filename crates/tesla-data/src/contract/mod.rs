@@ -28,6 +28,7 @@ use crate::{BadRow, Error, Place, Result, dates, nearest};
 #[serde(rename_all = "snake_case")]
 pub enum ColumnKind {
     /// A number.
+    #[serde(alias = "number")]
     Numeric,
     /// One of a set of names.
     Category,

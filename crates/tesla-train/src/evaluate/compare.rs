@@ -101,19 +101,26 @@ pub fn compare(
                 pairs.iter().map(|pair| side[pair[at]].is_right()).collect()
             };
             let test = mcnemar(&right(&first, 0), &right(&second, 1))?;
-            let [first, second] = [
-                sampled.iter().map(|pair| first[pair[0]].clone()).collect::<Vec<_>>(),
-                sampled.iter().map(|pair| second[pair[1]].clone()).collect::<Vec<_>>(),
-            ];
-            let figures =
-                [class_figures(&first, labels.len()), class_figures(&second, labels.len())];
-            (differences(&OF_CLASSES, &figures, sampled.len(), rows, resampling)?, Some(test))
+            let chosen = |side: &[ClassRow], at: usize, pairs: &[[usize; 2]]| -> Vec<ClassRow> {
+                pairs.iter().map(|pair| side[pair[at]].clone()).collect()
+            };
+            let count = labels.len();
+            let whole = [chosen(&first, 0, &pairs), chosen(&second, 1, &pairs)]
+                .map(|side| class_figures(&side, count)(&vec![1; rows]));
+            let [first, second] = [chosen(&first, 0, &sampled), chosen(&second, 1, &sampled)];
+            let figures = [class_figures(&first, count), class_figures(&second, count)];
+            let found = differences(&OF_CLASSES, whole, &figures, sampled.len(), rows, resampling)?;
+            (found, Some(test))
         }
         (Said::Values(first), Said::Values(second)) => {
-            let first: Vec<ValueRow> = sampled.iter().map(|pair| first[pair[0]]).collect();
-            let second: Vec<ValueRow> = sampled.iter().map(|pair| second[pair[1]]).collect();
+            let chosen = |side: &[ValueRow], at: usize, pairs: &[[usize; 2]]| -> Vec<ValueRow> {
+                pairs.iter().map(|pair| side[pair[at]]).collect()
+            };
+            let whole = [chosen(&first, 0, &pairs), chosen(&second, 1, &pairs)]
+                .map(|side| value_figures(&side)(&vec![1; rows]));
+            let [first, second] = [chosen(&first, 0, &sampled), chosen(&second, 1, &sampled)];
             let figures = [value_figures(&first), value_figures(&second)];
-            (differences(&OF_VALUES, &figures, sampled.len(), rows, resampling)?, None)
+            (differences(&OF_VALUES, whole, &figures, sampled.len(), rows, resampling)?, None)
         }
         _ => unreachable!("`labels` refused models of different tasks"),
     };
@@ -222,9 +229,11 @@ fn pairs(first: &[usize], second: &[usize]) -> Vec<[usize; 2]> {
     pairs
 }
 
-/// The figures of both sides and their differences. Of a sample, intervals are those of all rows.
+/// The figures of both sides, of all rows (`whole`), and their differences. Where intervals come from a
+/// sample, they are those of all rows.
 fn differences(
     names: &[&str],
+    whole: [Vec<metrics::Result<f64>>; 2],
     figures: &[impl Fn(&[u32]) -> Vec<metrics::Result<f64>> + Sync; 2],
     sampled: usize,
     rows: usize,
@@ -238,17 +247,18 @@ fn differences(
     let found = difference_counts(sampled, resampling, difference)?;
     let intervals = found.iter().map(|found| Some(found.as_ref()?.interval)).collect();
     let Intervals { figures, .. } = widths(names, intervals, sampled, rows, resampling);
-    let once = vec![1; sampled];
-    let all = std::iter::zip(first(&once), second(&once));
+    let [first, second] = whole;
+    let all = std::iter::zip(first, second);
     let mut compared: Vec<Compared> = std::iter::zip(names, std::iter::zip(all, found))
         .filter(|(name, _)| SHOWN.contains(name) || names.len() == OF_VALUES.len())
         .filter_map(|(name, ((first, second), found))| {
+            let (first, second) = (first.ok()?, second.ok()?);
             Some(Compared {
                 name: name.to_string(),
-                first: first.ok()?,
-                second: second.ok()?,
+                first,
+                second,
                 difference: Difference {
-                    interval: *figures.get(*name)?,
+                    interval: figures.get(*name)?.around(first - second),
                     ..found?
                 },
             })

@@ -341,15 +341,18 @@ pub(super) fn widths(
     }
 }
 
+/// Fewer rows than this say nothing of how others would vary.
+const FEWEST: usize = 10;
+
 impl Intervals {
     /// Moves the intervals of a sample to the figures of all rows.
     fn around(mut self, metrics: &Metrics) -> Self {
+        if self.rows < FEWEST {
+            return Self::default();
+        }
         for (name, value) in metrics.figures() {
             if let (Some(value), Some(interval)) = (value, self.figures.get_mut(name)) {
-                let shift = value - interval.estimate;
-                interval.estimate = value;
-                interval.low += shift;
-                interval.high += shift;
+                *interval = interval.around(value);
             }
         }
         self

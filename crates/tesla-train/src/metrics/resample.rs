@@ -45,6 +45,19 @@ pub struct Interval {
     pub undefined: usize,
 }
 
+impl Interval {
+    /// The interval of a sample, moved to the figure of all rows.
+    pub(crate) fn around(self, value: f64) -> Self {
+        let shift = value - self.estimate;
+        Self {
+            estimate: value,
+            low: self.low + shift,
+            high: self.high + shift,
+            ..self
+        }
+    }
+}
+
 /// The difference of two models on the same rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {

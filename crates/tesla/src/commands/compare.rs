@@ -41,6 +41,12 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let open = |path: &Path| -> Result<_> {
         let bundle = Bundle::load(path)?;
         let (frame, _) = read(&args.data, None, &bundle, &others)?;
+        if frame.fingerprint()? == bundle.provenance.data_sha256 {
+            eprintln!(
+                "note: `{}` was trained on rows of this very data: it knows answers that it is asked for",
+                path.display()
+            );
+        }
         Ok((bundle.predictor(&device)?, frame))
     };
     let (first, second) = (open(&args.first)?, open(&args.second)?);

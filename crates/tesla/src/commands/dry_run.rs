@@ -141,7 +141,9 @@ impl Rehearsal {
                     ),
                 );
             }
-            (steps, None) => line("time", format!("{} an epoch: too few to time", plural(steps, "step"))),
+            (steps, None) => {
+                line("time", format!("{} an epoch: too few to time", plural(steps, "step")))
+            }
         }
         // Weights, their gradients, and what an optimiser keeps of each: two numbers for `adamw`.
         let weights = self.parameters * 4;

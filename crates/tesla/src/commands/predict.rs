@@ -96,6 +96,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let format = match args.format.or_else(|| Format::of(&args.out)) {
         Some(format) => format,
         None if to_stdout && source.is_json() => Format::Jsonl,
+        None if !to_stdout && args.out.extension().is_some() => bail!(
+            "`{}` says no format that can be written: expected a name that ends in `.csv`, `.jsonl` or `.parquet`, or `--format`",
+            args.out.display()
+        ),
         None => Format::Csv,
     };
     let predictor = bundle.predictor(&open_device(args.device)?)?;
@@ -487,9 +491,13 @@ impl Apart<'_> {
                     path.display()
                 );
             }
-            // The list of another run would be taken for this one's.
-            None if path.exists() => std::fs::remove_file(&path)?,
-            None => {}
+            None => {
+                eprintln!("{read} rows predicted");
+                // The list of another run would be taken for this one's.
+                if path.exists() {
+                    std::fs::remove_file(&path)?;
+                }
+            }
         }
         Ok(())
     }

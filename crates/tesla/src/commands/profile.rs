@@ -53,6 +53,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     config.data.valid = None;
     config.data.split.test_rows = None;
     config.data.split.file = None;
+    if let Some(life) = config.data.sequence.as_mut().and_then(|s| s.remaining_life.as_mut()) {
+        life.after = None;
+    }
     let style = match std::io::stderr().is_terminal() {
         true => Style::Bar,
         false => Style::Quiet,

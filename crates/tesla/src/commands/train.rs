@@ -94,6 +94,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     };
     let out = args.resume.clone().or(args.out);
     let out = out.unwrap_or_else(|| Path::new("runs").join(name));
+    // Before hours are spent on what cannot be written.
+    let _folder = match args.dry_run {
+        true => None,
+        false => Some(RunFolder::make(&out)?),
+    };
     let mut observer = Recorder {
         progress: Progress::new(style),
         lines: Vec::new(),
@@ -203,8 +208,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let list = out.join("quarantine.jsonl");
         writeln!(
             stdout,
-            "\n{} rows were set apart: {} says which and why",
-            trained.bad.len(),
+            "\n{} set apart: {} says which and why",
+            match trained.bad.len() {
+                1 => "1 row was".to_string(),
+                rows => format!("{rows} rows were"),
+            },
             list.display()
         )?;
     }
@@ -220,8 +228,43 @@ pub(crate) fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// The folder of a run. What was made for one that left nothing is removed again.
+struct RunFolder {
+    /// The deepest first.
+    made: Vec<PathBuf>,
+}
+
+impl RunFolder {
+    /// Makes the folder where it is not there, and sees that files can be written in it.
+    fn make(path: &Path) -> Result<Self> {
+        let is_new = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let made = path.ancestors().take_while(is_new).map(Path::to_path_buf).collect();
+        let folder = Self { made };
+        let cannot = || format!("cannot write into the folder `{}`", path.display());
+        std::fs::create_dir_all(path).with_context(cannot)?;
+        tempfile::NamedTempFile::new_in(path)
+            .map_err(|e| e.kind())
+            .map_err(std::io::Error::from)
+            .with_context(cannot)?;
+        Ok(folder)
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        // Only empty folders can be removed.
+        self.made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+    }
+}
+
 /// What the run in a folder was started with.
 fn stored(run: &Path) -> Result<Config> {
+    if !run.is_dir() {
+        anyhow::bail!(
+            "there is no run in `{}`: expected the folder of one, such as `runs/digits`",
+            run.display()
+        );
+    }
     let Some(program) = Checkpoints::program(&run.join(CHECKPOINTS))? else {
         anyhow::bail!(
             "there is nothing to resume in `{}`: the run is done, or was stopped before its first checkpoint",
