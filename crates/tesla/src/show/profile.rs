@@ -218,7 +218,8 @@ impl Table<'_> {
         }
         for column in columns.iter().take(MAX_COLUMNS) {
             let (name, common) = (self.name(column), self.common(column));
-            let _ = writeln!(out, "{name} {:>8} {common}", distinct(column));
+            let line = format!("{name} {:>8} {common}", distinct(column));
+            let _ = writeln!(out, "{}", line.trim_end());
         }
         more(out, columns.len(), MAX_COLUMNS);
     }

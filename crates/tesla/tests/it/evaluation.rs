@@ -309,7 +309,7 @@ fn folds_are_judged_and_the_model_learns_from_all_rows() {
             150
         );
         assert_eq!(fold["rows"][2], 50);
-        assert!(fold["baselines"]["majority"]["accuracy"].as_f64().unwrap() < 0.34);
+        assert!(fold["baselines"]["majority"]["accuracy"].as_f64().unwrap() < 0.35);
     }
     let accuracy = &cv["figures"]["accuracy"];
     assert!(accuracy["mean"].as_f64().unwrap() > 0.9 && accuracy["folds"] == 3);
