@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::Value;
-use tesla::{Config, Dataset, Device, DeviceChoice, Event, Observer};
+use tesla::{Config, Dataset, Device, DeviceChoice};
 use tesla_train::{Checkpoints, Error, train_with};
 
-use crate::support::{fails, folder, repo, succeeds};
+use crate::support::{Stops, fails, folder, repo, succeeds};
 
 fn config(extra: &str) -> String {
     let source = repo("datasets/ratings/ratings.csv");
@@ -107,18 +107,6 @@ fn a_model_that_ranks_nothing_says_so() {
         std::fs::write(folder.path().join("t.toml"), config(toml)).unwrap();
         let error = fails(folder.path(), &["train", "t.toml", "--device", "flex", "-q"]);
         assert!(error.contains(expected), "{error}");
-    }
-}
-
-/// Asks to stop after so many steps.
-struct Stops(usize);
-
-impl Observer for Stops {
-    fn event(&mut self, _: Event) {}
-
-    fn should_stop(&mut self) -> bool {
-        self.0 = self.0.saturating_sub(1);
-        self.0 == 0
     }
 }
 

@@ -1,21 +1,9 @@
 //! Runs repeat to the bit.
 
-use tesla::{Config, Dataset, Device, DeviceChoice, Event, Observer};
+use tesla::{Config, Dataset, Device, DeviceChoice};
 use tesla_train::{Checkpoints, Error, train_with};
 
-use crate::support::{folder, repo, tesla};
-
-/// Asks to stop after so many steps.
-struct Stops(usize);
-
-impl Observer for Stops {
-    fn event(&mut self, _: Event) {}
-
-    fn should_stop(&mut self) -> bool {
-        self.0 = self.0.saturating_sub(1);
-        self.0 == 0
-    }
-}
+use crate::support::{Stops, folder, repo, tesla};
 
 #[test]
 fn a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not() {

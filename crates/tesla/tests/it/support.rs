@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use tesla::{Event, Observer};
 
 /// A file of the repository.
 pub(crate) fn repo(path: &str) -> PathBuf {
@@ -69,4 +70,16 @@ pub(crate) fn files(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Asks to stop when it is asked for the so many-th time: once before the first step, then after each.
+pub(crate) struct Stops(pub(crate) usize);
+
+impl Observer for Stops {
+    fn event(&mut self, _: Event) {}
+
+    fn should_stop(&mut self) -> bool {
+        self.0 = self.0.saturating_sub(1);
+        self.0 == 0
+    }
 }
