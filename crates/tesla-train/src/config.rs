@@ -115,8 +115,8 @@ pub struct TrainConfig {
     pub optimizer: Optimizer,
     /// The momentum of `sgd`, in 0..1.
     pub momentum: f64,
-    /// Decoupled weight decay (`adamw`, `lion`) or L2 penalty (`adam`, `sgd`, `rms_prop`). Biases and
-    /// norms do not decay.
+    /// Decoupled weight decay (`adamw`, `lion`) or L2 penalty (all others). Biases and norms do not
+    /// decay.
     pub weight_decay: f64,
     /// The largest norm that all gradients together may have; 0 for any.
     pub clip_norm: f64,
@@ -178,6 +178,9 @@ pub enum Optimizer {
     RmsProp,
     /// Lion (Chen et al. 2023); betas 0.9, 0.99. It wants a tenth of AdamW's learning rate.
     Lion,
+    /// L-BFGS (Nocedal & Wright 2006) on all training rows at once, for small data: an epoch is one step,
+    /// whose length a line search finds in some passes over the rows; ten steps are remembered.
+    Lbfgs,
 }
 
 /// What rows weigh in the loss, by their class.
@@ -369,6 +372,19 @@ impl TrainConfig {
             return Err(Error::Config(format!(
                 "`train.class_weights.{class}` is {weight}: expected 0 or more"
             )));
+        }
+        if self.optimizer == Optimizer::Lbfgs {
+            let unused = [
+                ("accumulate", self.accumulate > 1),
+                ("average", self.average > 0.0),
+                ("clip_norm", self.clip_norm > 0.0),
+                ("schedule", self.schedule != Schedule::default()),
+            ];
+            if let Some((key, _)) = unused.iter().find(|(_, said)| *said) {
+                return Err(Error::Config(format!(
+                    "`train.{key}` does nothing with `optimizer = \"lbfgs\"`, which finds its own steps: remove it, or choose `adamw`"
+                )));
+            }
         }
         let minutes = self.checkpoint.every_minutes;
         positive("checkpoint.every_minutes", (0.0..1e9).contains(&minutes), &minutes, "0 or more")?;

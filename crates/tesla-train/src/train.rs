@@ -14,7 +14,9 @@ use tesla_data::{
 
 use crate::engine::{Checkpoints, Pairs};
 use crate::evaluate::{Options, evaluate_with, linear, seen_in};
-use crate::{Config, Error, Event, Observer, Report, Result, TrainConfig, decide, engine, solve};
+use crate::{
+    Config, Error, Event, Observer, Optimizer, Report, Result, TrainConfig, decide, engine, solve,
+};
 
 /// What a training run produced.
 #[derive(Debug)]
@@ -180,6 +182,12 @@ pub fn train_with(
         },
     };
     let model = chosen.unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
+    let whole = config.train.optimizer == Optimizer::Lbfgs;
+    if whole && (model.without_dropout() != model || !config.augment.is_off() || ranks) {
+        return Err(Error::Config(
+            "`optimizer = \"lbfgs\"` needs the same loss each time it looks: set `dropout = 0` in `[model]` and remove `[augment]`, or choose `adamw`, which models that rank need, too".into(),
+        ));
+    }
     let network = model.init(&signature, seed, device)?;
     let rows =
         [Some(&train), valid.as_ref(), test.as_ref()].map(|part| part.map_or(0, Selection::len));
@@ -191,10 +199,10 @@ pub fn train_with(
         parameters: network.parameters(),
         rows,
         device: device.name().into(),
-        steps: if exact {
-            0
-        } else {
-            train_samples.len.div_ceil(config.train.batch_size)
+        steps: match (exact, whole) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => train_samples.len.div_ceil(config.train.batch_size),
         },
         epochs: if exact { 0 } else { config.train.epochs },
         input: signature.input.clone(),

@@ -43,6 +43,9 @@ pub(super) struct Progress {
     pub(super) first_loss: Option<f64>,
     pub(super) best: Option<(usize, f64)>,
     pub(super) plateau: Plateau,
+    /// The loss where L-BFGS stands.
+    #[serde(default)]
+    pub(super) lbfgs_value: Option<f64>,
     pub(super) history: Vec<Value>,
 }
 

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod goal;
+mod lbfgs;
 mod optimizer;
 mod pace;
 mod pairs;
@@ -24,8 +25,9 @@ use tesla_data::prepare::FittedTarget;
 use tesla_data::{Inputs, Samples};
 
 use crate::evaluate::Metrics;
+use crate::solve::Search;
 use crate::train::Fitted;
-use crate::{Error, Event, Observer, Result, TrainConfig};
+use crate::{Error, Event, Observer, Optimizer as Rule, Result, TrainConfig};
 use checkpoint::{Progress, Tensors, part};
 use goal::{Goal, Targets};
 use optimizer::{Gradients, Optimizer, weights, with_weights};
@@ -84,7 +86,10 @@ pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) 
     let left = config.epochs + 1 - run.progress.epoch.min(config.epochs + 1);
     run.pace = Pace::new((train.len * left).saturating_sub(run.progress.step * config.batch_size));
     while run.progress.epoch <= config.epochs {
-        run.epoch(per_epoch, observer)?;
+        match config.optimizer {
+            Rule::Lbfgs => run.step_of_all(observer)?,
+            _ => run.epoch(per_epoch, observer)?,
+        }
         if run.end_of_epoch(observer)? {
             break;
         }
@@ -121,6 +126,10 @@ struct Run<'a> {
     /// The moving average of the weights, where it is asked for.
     average: Option<Vec<Tensor<1>>>,
     best: Option<Network>,
+    /// What L-BFGS remembers, where it is the optimiser.
+    search: Option<Search>,
+    /// Whether nothing is left to be gained.
+    is_settled: bool,
     progress: Progress,
     pace: Pace,
     saved: Instant,
@@ -145,6 +154,8 @@ impl<'a> Run<'a> {
             network: Some(network.train()),
             optimizer: Optimizer::new(config),
             best: None,
+            search: None,
+            is_settled: false,
             progress: Progress {
                 epoch: 1,
                 ..Progress::default()
@@ -159,7 +170,7 @@ impl<'a> Run<'a> {
             .transpose()?
             .flatten();
         if let Some((progress, tensors)) = stored {
-            run.restore(progress, &tensors);
+            run.restore(progress, &tensors)?;
         }
         Ok(run)
     }
@@ -365,12 +376,12 @@ impl<'a> Run<'a> {
         (self.progress.epoch, self.progress.step) = (epoch + 1, 0);
         (self.progress.loss_sum, self.progress.loss_rows) = (0.0, 0);
         let Some(valid_loss) = valid_loss else {
-            return Ok(false);
+            return Ok(self.is_settled);
         };
         self.progress.plateau.offer(&config.schedule, valid_loss);
         let patience = config.early_stop.patience;
         if patience == 0 {
-            return Ok(false);
+            return Ok(self.is_settled);
         }
         let score = match (self.job.stop, valid_metric) {
             (Some(name), Some(value)) if Metrics::more_is_better(name) => -value,
@@ -386,7 +397,7 @@ impl<'a> Run<'a> {
         if over {
             observer.event(Event::StoppedEarly { best_epoch });
         }
-        Ok(over)
+        Ok(over || self.is_settled)
     }
 
     /// The network that predictions come from: the average's where there is one.
@@ -430,6 +441,8 @@ impl<'a> Run<'a> {
                 tensors.insert(format!("optimizer.{i}.{path}"), tensor.clone());
             }
         }
+        self.save_search(&mut tensors);
+        self.progress.lbfgs_value = self.search.as_ref().map(|search| search.value);
         self.progress.run = self.job.run.into();
         self.progress.program = checkpoints.program.clone();
         self.progress.optimizer_steps = self.optimizer.steps;
@@ -438,7 +451,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn restore(&mut self, progress: Progress, tensors: &Tensors) {
+    fn restore(&mut self, progress: Progress, tensors: &Tensors) -> Result<()> {
         let paths: Vec<String> =
             weights(self.network()).into_iter().map(|(path, _)| path).collect();
         let all = |prefix: &str| -> Option<Vec<Tensor<1>>> {
@@ -462,24 +475,30 @@ impl<'a> Run<'a> {
                 self.optimizer.state.entry(path).or_default().push(tensor);
             }
         }
+        if let Some(value) = progress.lbfgs_value {
+            self.restore_search(value, tensors)?;
+        }
         self.optimizer.steps = progress.optimizer_steps;
         self.progress = progress;
+        Ok(())
     }
 
     /// Says of a loss that is no number where it came from.
     fn explain(&self, error: LossError, losses: &Losses<'_>) -> Error {
         match error {
             LossError::Device(error) => error,
-            LossError::Diverged { loss, step } => {
-                let rows = losses.bad.iter().take(3).map(|row| (self.job.place)(*row));
-                Error::Diverged {
-                    loss,
-                    epoch: self.progress.epoch,
-                    step: step + 1,
-                    learning_rate: self.job.config.learning_rate,
-                    rows: rows.collect::<Vec<_>>().join(", "),
-                }
-            }
+            LossError::Diverged { loss, step } => self.diverged(loss, step, losses.bad),
+        }
+    }
+
+    fn diverged(&self, loss: f64, step: usize, rows: &[usize]) -> Error {
+        let rows = rows.iter().take(3).map(|row| (self.job.place)(*row));
+        Error::Diverged {
+            loss,
+            epoch: self.progress.epoch,
+            step: step + 1,
+            learning_rate: self.job.config.learning_rate,
+            rows: rows.collect::<Vec<_>>().join(", "),
         }
     }
 }

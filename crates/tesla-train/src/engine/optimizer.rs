@@ -14,7 +14,7 @@ use crate::{Optimizer as Rule, TrainConfig};
 
 /// The gradients of all weights, flat, in the order of the network's weights. `None` for what
 /// has none, such as running statistics.
-pub(super) struct Gradients(Vec<Option<Tensor<1>>>);
+pub(super) struct Gradients(pub(super) Vec<Option<Tensor<1>>>);
 
 impl Gradients {
     pub(super) fn of(network: &Network, mut recorded: Recorded) -> Self {
@@ -108,7 +108,7 @@ impl Optimizer {
         let remembered = match self.rule {
             Rule::Sgd => usize::from(self.momentum > 0.0),
             Rule::Adam | Rule::AdamW => 2,
-            Rule::RmsProp | Rule::Lion => return Err(Box::new((w, g))),
+            Rule::RmsProp | Rule::Lion | Rule::Lbfgs => return Err(Box::new((w, g))),
         };
         let is_new = state.is_empty();
         state.resize_with(remembered, || w.zeros_like());
@@ -205,6 +205,8 @@ impl Optimizer {
                 *state = vec![mixed(m, g, BETAS.1)];
                 shrunk(w, rate * decay) - step.mul_scalar(rate)
             }
+            // It takes all rows at once and does not come here.
+            Rule::Lbfgs => w,
         }
     }
 }

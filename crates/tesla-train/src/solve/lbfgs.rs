@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
 /// Where minimisation ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,33 +29,82 @@ pub fn minimise(
     limit: usize,
     mut f: impl FnMut(&[f64], &mut [f64]) -> f64,
 ) -> Minimum {
-    let mut x = start;
-    let mut gradient = vec![0.0; x.len()];
-    let mut value = f(&x, &mut gradient);
+    let mut f = |x: &[f64], gradient: &mut [f64]| Ok::<f64, Infallible>(f(x, gradient));
+    let Ok(mut search) = Search::start(start, &mut f);
     let mut evaluations = 1;
-    let mut memory: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
-    while largest(&gradient) > tolerance && evaluations < limit {
-        let direction = direction(&gradient, &memory);
-        let slope = dot(&direction, &gradient);
-        let first = match memory.is_empty() {
-            true => 1.0 / largest(&gradient).max(1.0),
+    while search.steepest() > tolerance && evaluations < limit {
+        let Ok((fell, more)) = search.step(limit - evaluations, &mut f);
+        evaluations += more;
+        if !fell {
+            break;
+        }
+    }
+    Minimum {
+        converged: search.steepest() <= tolerance,
+        at: search.at,
+        value: search.value,
+        evaluations,
+    }
+}
+
+/// L-BFGS between two steps.
+#[derive(Clone)]
+pub(crate) struct Search {
+    pub(crate) at: Vec<f64>,
+    pub(crate) gradient: Vec<f64>,
+    pub(crate) value: f64,
+    /// What the last steps moved, and how they turned the gradient; the oldest first.
+    pub(crate) memory: VecDeque<(Vec<f64>, Vec<f64>)>,
+}
+
+impl Search {
+    pub(crate) fn start<E>(
+        at: Vec<f64>,
+        f: &mut impl FnMut(&[f64], &mut [f64]) -> Result<f64, E>,
+    ) -> Result<Self, E> {
+        let mut gradient = vec![0.0; at.len()];
+        Ok(Self {
+            value: f(&at, &mut gradient)?,
+            at,
+            gradient,
+            memory: VecDeque::new(),
+        })
+    }
+
+    /// The largest entry of the gradient.
+    pub(crate) fn steepest(&self) -> f64 {
+        self.gradient.iter().fold(0.0, |max, v| v.abs().max(max))
+    }
+
+    /// Goes one step down, with at most `limit` evaluations. Says whether it fell, and how often it
+    /// evaluated. Where it did not fall, no progress is left at this precision, and it stays.
+    pub(crate) fn step<E>(
+        &mut self,
+        limit: usize,
+        f: &mut impl FnMut(&[f64], &mut [f64]) -> Result<f64, E>,
+    ) -> Result<(bool, usize), E> {
+        let direction = self.direction();
+        let slope = dot(&direction, &self.gradient);
+        let first = match self.memory.is_empty() {
+            true => 1.0 / self.steepest().max(1.0),
             false => 1.0,
         };
         // Bisection on the weak Wolfe conditions: each trial narrows or doubles the bracket.
         let (mut low, mut high, mut step) = (0.0, f64::INFINITY, first);
-        let mut next = x.clone();
-        let mut next_gradient = vec![0.0; x.len()];
-        let mut next_value;
+        let mut next = self.at.clone();
+        let mut gradient = vec![0.0; self.at.len()];
+        let mut value;
+        let mut evaluations = 0;
         loop {
-            for ((n, x), d) in next.iter_mut().zip(&x).zip(&direction) {
-                *n = x + step * d;
+            for ((next, at), d) in next.iter_mut().zip(&self.at).zip(&direction) {
+                *next = at + step * d;
             }
-            next_value = f(&next, &mut next_gradient);
+            value = f(&next, &mut gradient)?;
             evaluations += 1;
-            let falls = next_value <= value + ARMIJO * step * slope;
+            let falls = value <= self.value + ARMIJO * step * slope;
             if !falls {
                 high = step;
-            } else if dot(&next_gradient, &direction) < WOLFE * slope {
+            } else if dot(&gradient, &direction) < WOLFE * slope {
                 low = step;
             } else {
                 break;
@@ -67,56 +117,47 @@ pub fn minimise(
                 false => 2.0 * low,
             };
         }
-        let falls = next_value < value;
-        if !falls {
-            // No progress is left at this precision.
-            break;
+        let fell = value < self.value;
+        if !fell {
+            return Ok((false, evaluations));
         }
-        let moved: Vec<f64> = next.iter().zip(&x).map(|(a, b)| a - b).collect();
-        let turned: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-        let curvature = dot(&moved, &turned);
-        if curvature > 0.0 {
-            if memory.len() == MEMORY {
-                memory.pop_front();
+        let moved: Vec<f64> = next.iter().zip(&self.at).map(|(a, b)| a - b).collect();
+        let turned: Vec<f64> = gradient.iter().zip(&self.gradient).map(|(a, b)| a - b).collect();
+        if dot(&moved, &turned) > 0.0 {
+            if self.memory.len() == MEMORY {
+                self.memory.pop_front();
             }
-            memory.push_back((moved, turned, 1.0 / curvature));
+            self.memory.push_back((moved, turned));
         }
-        (x, gradient, value) = (next, next_gradient, next_value);
+        (self.at, self.gradient, self.value) = (next, gradient, value);
+        Ok((true, evaluations))
     }
-    Minimum {
-        converged: largest(&gradient) <= tolerance,
-        at: x,
-        value,
-        evaluations,
-    }
-}
 
-/// The two-loop recursion: minus the gradient times the inverse Hessian that memory implies.
-fn direction(gradient: &[f64], memory: &VecDeque<(Vec<f64>, Vec<f64>, f64)>) -> Vec<f64> {
-    let mut q: Vec<f64> = gradient.iter().map(|g| -g).collect();
-    let mut alphas = Vec::with_capacity(memory.len());
-    for (moved, turned, rho) in memory.iter().rev() {
-        let alpha = rho * dot(moved, &q);
-        q.iter_mut().zip(turned).for_each(|(q, t)| *q -= alpha * t);
-        alphas.push(alpha);
+    /// The two-loop recursion: minus the gradient times the inverse Hessian that memory implies.
+    fn direction(&self) -> Vec<f64> {
+        let mut q: Vec<f64> = self.gradient.iter().map(|g| -g).collect();
+        let inverse: Vec<f64> = self.memory.iter().map(|(m, t)| 1.0 / dot(m, t)).collect();
+        let mut alphas = Vec::with_capacity(self.memory.len());
+        for ((moved, turned), rho) in self.memory.iter().zip(&inverse).rev() {
+            let alpha = rho * dot(moved, &q);
+            q.iter_mut().zip(turned).for_each(|(q, t)| *q -= alpha * t);
+            alphas.push(alpha);
+        }
+        if let (Some((_, turned)), Some(rho)) = (self.memory.back(), inverse.last()) {
+            let gamma = 1.0 / (rho * dot(turned, turned));
+            q.iter_mut().for_each(|q| *q *= gamma);
+        }
+        let oldest_first = self.memory.iter().zip(&inverse).zip(alphas.iter().rev());
+        for (((moved, turned), rho), alpha) in oldest_first {
+            let beta = rho * dot(turned, &q);
+            q.iter_mut().zip(moved).for_each(|(q, m)| *q += (alpha - beta) * m);
+        }
+        q
     }
-    if let Some((_, turned, rho)) = memory.back() {
-        let gamma = 1.0 / (rho * dot(turned, turned));
-        q.iter_mut().for_each(|q| *q *= gamma);
-    }
-    for ((moved, turned, rho), alpha) in memory.iter().zip(alphas.iter().rev()) {
-        let beta = rho * dot(turned, &q);
-        q.iter_mut().zip(moved).for_each(|(q, m)| *q += (alpha - beta) * m);
-    }
-    q
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(0.0, |max, v| v.abs().max(max))
 }
 
 #[cfg(test)]

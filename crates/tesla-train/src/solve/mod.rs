@@ -21,6 +21,7 @@ use crate::{Error, Event, Observer, Result};
 
 use least_squares::Sums;
 
+pub(crate) use lbfgs::Search;
 pub use lbfgs::{Minimum, minimise};
 
 /// Weights of a linear model: `[inputs, outputs]` row-major, and one intercept per output.

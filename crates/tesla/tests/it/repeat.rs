@@ -1,6 +1,7 @@
 //! Runs repeat to the bit.
 
 use tesla::{Config, Dataset, Device, DeviceChoice};
+use tesla_train::evaluate::Metrics;
 use tesla_train::{Checkpoints, Error, train_with};
 
 use crate::support::{Stops, folder, repo, tesla};
@@ -8,32 +9,23 @@ use crate::support::{Stops, folder, repo, tesla};
 #[test]
 fn a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not() {
     // Everything that has a state: dropout, norms, momentum, averages, a schedule, half an epoch.
-    let config: Config = toml::from_str(
-        r#"
-        [data]
-        source = "breast-cancer.csv"
-        target = "diagnosis"
-        [model]
-        kind = "mlp"
-        hidden = [16]
-        dropout = 0.3
-        batch_norm = true
-        [train]
-        epochs = 4
-        batch_size = 32
-        accumulate = 2
-        clip_norm = 0.5
-        average = 0.9
-        schedule = { kind = "one_cycle" }
-        "#,
-    )
-    .unwrap();
+    let steps = "dropout = 0.3\n[train]\nepochs = 4\naccumulate = 2\nclip_norm = 0.5\naverage = 0.9\nschedule = { kind = 'one_cycle' }";
+    resumes(steps, &[2, 6, 10, 21]);
+    // What L-BFGS remembers; it asks at every batch of every pass.
+    resumes("[train]\nepochs = 6\noptimizer = 'lbfgs'", &[2, 40, 70]);
+}
+
+fn resumes(settings: &str, stops: &[usize]) {
+    let table = "[data]\nsource = 'breast-cancer.csv'\ntarget = 'diagnosis'\n";
+    let model = "[model]\nkind = 'mlp'\nhidden = [16]\nbatch_norm = true\n";
+    let config: Config =
+        toml::from_str(&format!("{table}{model}{settings}\nbatch_size = 32\n")).unwrap();
     let data = Dataset::load(&config.data, &repo("datasets/breast-cancer")).unwrap();
     let device = Device::open(DeviceChoice::Flex).unwrap();
     let whole = tesla::train::train(&config, &data, &device, &mut tesla_train::Silent).unwrap();
     let whole = whole.bundle.to_bytes().unwrap();
     // It is asked once before the first step.
-    for stops in [2, 6, 10, 21] {
+    for &stops in stops {
         let folder = folder();
         let mut checkpoints = Checkpoints {
             folder: folder.path().join("checkpoints"),
@@ -52,6 +44,30 @@ fn a_run_that_was_stopped_ends_with_the_bits_of_one_that_was_not() {
         assert!(resumed.bundle.to_bytes().unwrap() == whole, "stopped after {} steps", stops - 1);
         assert_eq!(Checkpoints::program(&checkpoints.folder).unwrap(), None);
     }
+}
+
+#[test]
+fn lbfgs_finds_the_bottom_that_is_there() {
+    // scikit-learn's objective, solved in 64-bit floats and by the engine.
+    let table = "[data]\nsource = 'wine.csv'\ntarget = 'cultivar'\n[model]\nkind = 'logistic'\n";
+    let data: Config = toml::from_str(table).unwrap();
+    let data = Dataset::load(&data.data, &repo("datasets/wine")).unwrap();
+    let train = |rest: &str| {
+        let config: Config = toml::from_str(&format!("{table}{rest}")).unwrap();
+        let device = Device::open(DeviceChoice::Flex).unwrap();
+        tesla::train::train(&config, &data, &device, &mut tesla_train::Silent).unwrap()
+    };
+    let exact = train("c = 1.0");
+    let decay = 1.0 / exact.bundle.provenance.rows[0] as f64;
+    let found = train(&format!(
+        "solver = 'mini_batch'\n[train]\noptimizer = 'lbfgs'\nepochs = 200\nweight_decay = {decay}\nearly_stop = {{ patience = 0 }}"
+    ));
+    let log_loss = |trained: &tesla_train::Trained| match &trained.test.as_ref().unwrap().metrics {
+        Metrics::Classification(metrics) => metrics.log_loss,
+        _ => unreachable!("cultivars are classes"),
+    };
+    let (exact, found) = (log_loss(&exact), log_loss(&found));
+    assert!((exact - found).abs() < 1e-4, "{found} is not {exact}");
 }
 
 #[test]
