@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::dropout::Dropout;
 use super::mlp::{check_dropout, check_widths, stack};
-use crate::ops::{Conv2dOptions, conv2d, max_pool2d, same_padding};
+use crate::ops::{
+    Conv2dOptions, NormOptions, batch_norm, batch_norm_train, conv2d, max_pool2d, same_padding,
+};
 use crate::{Error, Result};
 
 /// A convolutional network: blocks of convolution, ReLU and max-pooling, then linear layers.
@@ -224,16 +226,18 @@ impl Cnn {
                 continue;
             }
             let input = x.clone();
-            x = block.convolve(convolution, x, false, 1);
-            if let Some(norm) = block.batch_norm.then(|| norms.next()).flatten() {
-                x = norm.forward(x);
-            }
-            x = activation::relu(x);
-            if let Some(residual) = block.residual.then(|| residuals.next()).flatten() {
+            let norm = block.batch_norm.then(|| norms.next()).flatten();
+            let residual = block.residual.then(|| residuals.next()).flatten();
+            let pool = if residual.is_some() { 1 } else { block.pool };
+            x = match norm {
+                Some(norm) => normalise(norm, block.convolve(convolution, x, false, 1), true, pool),
+                None => block.convolve(convolution, x, true, pool),
+            };
+            if let Some(residual) = residual {
                 x = activation::relu(residual.forward(block, x, input));
-            }
-            if block.pool > 1 {
-                x = max_pool2d(x, block.pool);
+                if block.pool > 1 {
+                    x = max_pool2d(x, block.pool);
+                }
             }
         }
         let mut x: Tensor<2> = match self.pooling {
@@ -248,11 +252,31 @@ impl Cnn {
     }
 }
 
+/// Batch normalisation as Burn's layer does it, with the ReLU and the max-pooling behind it.
+pub(super) fn normalise(norm: &BatchNorm, x: Tensor<4>, relu: bool, pool: usize) -> Tensor<4> {
+    let options = NormOptions {
+        epsilon: norm.epsilon,
+        relu,
+        pool,
+    };
+    let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
+    if !(x.device().is_autodiff() && norm.training.is_enabled()) {
+        let known = [gamma, beta, norm.running_mean.value(), norm.running_var.value()];
+        return batch_norm(x, known, options);
+    }
+    let (out, found) = batch_norm_train(x, gamma, beta, options);
+    for (running, found) in std::iter::zip([&norm.running_mean, &norm.running_var], found) {
+        let kept = running.value_sync().mul_scalar(1.0 - norm.momentum);
+        running.update((kept + found.detach().mul_scalar(norm.momentum)).detach());
+    }
+    out
+}
+
 impl Residual {
     fn forward(&self, block: &Block, x: Tensor<4>, input: Tensor<4>) -> Tensor<4> {
         let mut x = block.convolve(&self.convolution, x, false, 1);
         if let Some(norm) = &self.norm {
-            x = norm.forward(x);
+            x = normalise(norm, x, false, 1);
         }
         match &self.shortcut {
             Some(shortcut) => x + block.convolve(shortcut, input, false, 1),

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::cnn::normalise;
 use super::dropout::Dropout;
 use crate::{Error, Result};
 
@@ -106,7 +107,9 @@ impl Mlp {
         for (i, layer) in self.layers[..last].iter().enumerate() {
             x = layer.forward(x);
             if let Some(norm) = self.norms.get(i) {
-                x = norm.forward(x);
+                let [rows, width] = x.dims();
+                x = normalise(norm, x.reshape([rows, width, 1, 1]), false, 1)
+                    .reshape([rows, width]);
             }
             x = self.dropout.forward(self.activation.forward(x));
         }

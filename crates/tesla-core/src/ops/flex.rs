@@ -9,9 +9,10 @@ use burn_autodiff::ops::{Backward, Ops, OpsKind};
 use burn_flex::{Flex, FlexTensor, Layout};
 use rayon::prelude::*;
 
-use super::Conv2dOptions;
 use super::convolution::{self, Images, Order, Output, Shapes};
+use super::norm;
 use super::pool::{self, CLOSED, Window};
+use super::{Conv2dOptions, NormOptions};
 
 /// What kind of tensor of this backend it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +167,111 @@ pub(super) fn max_pool2d(x: Tensor<4>, side: usize) -> Result<Tensor<4>, Box<Ten
     })
 }
 
+type Normed = (Tensor<4>, [Tensor<1>; 2]);
+
+/// [`super::batch_norm_train`] on this backend; gives the tensors back where it is not for it.
+pub(super) fn batch_norm_train(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    options: NormOptions,
+) -> Result<Normed, Box<(Tensor<4>, Tensor<1>, Tensor<1>)>> {
+    let found = kind(&x);
+    let one_kind = kind(&gamma) == found && kind(&beta) == found;
+    let (Some(kind), true, Some(shape)) = (found, one_kind, norm_shape(&x, options)) else {
+        return Err(Box::new((x, gamma, beta)));
+    };
+    let dims = x.dims();
+    let (x, x_node) = open(x, kind);
+    let (gamma, gamma_node) = open(gamma, kind);
+    let (beta, beta_node) = open(beta, kind);
+    let (x, gamma, beta) = (pixels(x), contiguous(gamma), contiguous(beta));
+    let [mean, variance] = norm::statistics(&shape, values(&x));
+    let inverse: Vec<f32> = variance.iter().map(|v| inverse(*v, options.epsilon)).collect();
+    let (scale, shift) = affine(values(&gamma), values(&beta), &mean, &inverse);
+    let (out, chosen) = norm::forward(&shape, values(&x), &scale, &shift);
+    let [height, width] = shape.window.pooled();
+    let out = tensor(out, [dims[0], dims[1], height, width], Order::Pixels);
+    let line = |values: &[f32]| {
+        let data = TensorData::new(values.to_vec(), [values.len()]);
+        let line = Tensor::from_primitive::<Flex>(FlexTensor::from_data(data));
+        match kind {
+            Kind::Plain => line,
+            Kind::Recorded => Tensor::from_inner(line),
+        }
+    };
+    let lines = [line(&mean), line(&variance)];
+    let state = Normalised {
+        x,
+        gamma,
+        mean: mean.into(),
+        inverse: inverse.into(),
+        chosen: chosen.into(),
+        shape,
+    };
+    let out = match (x_node, gamma_node, beta_node) {
+        (Some(x), Some(gamma), Some(beta)) => record(BatchNorm, [x, gamma, beta], state, out),
+        _ => Tensor::from_primitive::<Flex>(out),
+    };
+    Ok((out, lines))
+}
+
+type Known = (Tensor<4>, [Tensor<1>; 4]);
+
+/// [`super::batch_norm`] on this backend; gives the tensors back where it is not for it.
+pub(super) fn batch_norm(
+    x: Tensor<4>,
+    lines: [Tensor<1>; 4],
+    options: NormOptions,
+) -> Result<Tensor<4>, Box<Known>> {
+    let plain =
+        kind(&x) == Some(Kind::Plain) && lines.iter().all(|line| kind(line) == Some(Kind::Plain));
+    let Some(shape) = norm_shape(&x, options).filter(|_| plain) else {
+        return Err(Box::new((x, lines)));
+    };
+    let dims = x.dims();
+    let x = pixels(open(x, Kind::Plain).0);
+    let lines = lines.map(|line| contiguous(open(line, Kind::Plain).0));
+    let [gamma, beta, mean, variance] = lines.each_ref().map(values);
+    let inverse: Vec<f32> = variance.iter().map(|v| inverse(*v, options.epsilon)).collect();
+    let (scale, shift) = affine(gamma, beta, mean, &inverse);
+    let (out, _) = norm::forward(&shape, values(&x), &scale, &shift);
+    let [height, width] = shape.window.pooled();
+    let out = tensor(out, [dims[0], dims[1], height, width], Order::Pixels);
+    Ok(Tensor::from_primitive::<Flex>(out))
+}
+
+/// One over the standard deviation.
+fn inverse(variance: f32, epsilon: f64) -> f32 {
+    (1.0 / (f64::from(variance) + epsilon).sqrt()) as f32
+}
+
+/// What each channel is multiplied by, and what is added then.
+fn affine(gamma: &[f32], beta: &[f32], mean: &[f32], inverse: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let scale: Vec<f32> = std::iter::zip(gamma, inverse).map(|(g, i)| g * i).collect();
+    let centred = std::iter::zip(mean, &scale).map(|(mean, scale)| mean * scale);
+    let shift = std::iter::zip(beta, centred)
+        .map(|(beta, mean)| beta - mean)
+        .collect();
+    (scale, shift)
+}
+
+/// The shape of a normalisation that these kernels do; `None` for what Burn's operation shall do or refuse.
+fn norm_shape(x: &Tensor<4>, options: NormOptions) -> Option<norm::Shape> {
+    let [images, channels, height, width] = x.dims();
+    let side = options.pool.max(1);
+    let known = channels > 0 && side <= MOST.min(height).min(width);
+    known.then_some(norm::Shape {
+        images,
+        window: Window {
+            size: [height, width],
+            channels,
+            side,
+        },
+        relu: options.relu,
+    })
+}
+
 /// Values that a thread takes at a time in [`in_place`].
 const PIECE: usize = 1 << 14;
 
@@ -282,6 +388,54 @@ impl<const N: usize> Backward<Flex, N> for Conv2d {
 }
 
 #[derive(Debug)]
+struct BatchNorm;
+
+/// What the way back of a normalisation needs.
+#[derive(Clone, Debug)]
+struct Normalised {
+    x: FlexTensor,
+    gamma: FlexTensor,
+    mean: std::sync::Arc<[f32]>,
+    /// One over the standard deviations.
+    inverse: std::sync::Arc<[f32]>,
+    chosen: std::sync::Arc<Vec<u8>>,
+    shape: norm::Shape,
+}
+
+impl Backward<Flex, 3> for BatchNorm {
+    type State = Normalised;
+
+    fn backward(self, ops: Ops<Normalised, 3>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = pixels(gradients.consume::<Flex>(&ops.node));
+        let state = ops.state;
+        let [x, gamma, beta] = norm::backward(
+            &state.shape,
+            values(&state.x),
+            [values(&state.gamma), &state.mean, &state.inverse],
+            values(&gradient),
+            &state.chosen,
+        );
+        let Window {
+            size: [height, width],
+            channels,
+            ..
+        } = state.shape.window;
+        let line = |values: Vec<f32>| FlexTensor::from_data(TensorData::new(values, [channels]));
+        let [of_x, of_gamma, of_beta] = ops.parents;
+        if let Some(node) = of_x {
+            let dims = [state.shape.images, channels, height, width];
+            gradients.register::<Flex>(node.id, tensor(x, dims, Order::Pixels));
+        }
+        if let Some(node) = of_gamma {
+            gradients.register::<Flex>(node.id, line(gamma));
+        }
+        if let Some(node) = of_beta {
+            gradients.register::<Flex>(node.id, line(beta));
+        }
+    }
+}
+
+#[derive(Debug)]
 struct MaxPool2d;
 
 /// What the way back of max-pooling needs.
@@ -342,6 +496,20 @@ fn images(x: FlexTensor) -> (FlexTensor, Order) {
     match whole && !layout.is_contiguous() && by_pixels() {
         true => (x, Order::Pixels),
         false => (contiguous(x), Order::Planes),
+    }
+}
+
+/// Images whose pixels hold their channels side by side.
+fn pixels(x: FlexTensor) -> FlexTensor {
+    let shape = x.layout().shape();
+    let dims = [shape[0], shape[1], shape[2], shape[3]];
+    match images(x) {
+        (x, Order::Pixels) => x,
+        (x, Order::Planes) if dims[2] * dims[3] == 1 => x,
+        (x, Order::Planes) => {
+            let turned = norm::by_pixels(values(&x), dims[1], dims[2] * dims[3]);
+            tensor(turned, dims, Order::Pixels)
+        }
     }
 }
 

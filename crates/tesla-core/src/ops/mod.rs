@@ -11,6 +11,8 @@ mod flex;
 #[cfg(feature = "flex")]
 mod gemm;
 #[cfg(feature = "flex")]
+mod norm;
+#[cfg(feature = "flex")]
 mod pool;
 
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
@@ -79,6 +81,64 @@ pub fn conv2d(
     match options.pool {
         0 | 1 => out,
         side => max_pool2d(out, side),
+    }
+}
+
+/// What follows a normalisation, and what keeps it from dividing by 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NormOptions {
+    /// What is added to the variance.
+    pub epsilon: f64,
+    /// Whether negative values become 0.
+    pub relu: bool,
+    /// The side and stride of the max-pooling window that follows, in pixels; 1 for none.
+    pub pool: usize,
+}
+
+/// Batch normalisation (Ioffe & Szegedy 2015) by the mean and the variance of these rows, with the ReLU and
+/// the max-pooling behind it. Gives the output, and the mean and the biased variance of each channel.
+///
+/// # Shapes
+/// - `x`: `[rows, channels, height, width]`
+/// - `gamma`, `beta`, mean, variance: `[channels]`
+/// - output: `[rows, channels, height / pool, width / pool]`
+pub fn batch_norm_train(
+    x: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    options: NormOptions,
+) -> (Tensor<4>, [Tensor<1>; 2]) {
+    #[cfg(feature = "flex")]
+    let (x, gamma, beta) = match flex::batch_norm_train(x, gamma, beta, options) {
+        Ok(found) => return found,
+        Err(inputs) => *inputs,
+    };
+    let found = module::batch_norm_train(x, gamma, beta, options.epsilon);
+    (behind_norm(found.output, options), [found.mean, found.variance])
+}
+
+/// [`batch_norm_train`] by a mean and a variance that are known.
+pub fn batch_norm(
+    x: Tensor<4>,
+    [gamma, beta, mean, variance]: [Tensor<1>; 4],
+    options: NormOptions,
+) -> Tensor<4> {
+    #[cfg(feature = "flex")]
+    let (x, [gamma, beta, mean, variance]) =
+        match flex::batch_norm(x, [gamma, beta, mean, variance], options) {
+            Ok(found) => return found,
+            Err(inputs) => *inputs,
+        };
+    behind_norm(module::batch_norm(x, gamma, beta, mean, variance, options.epsilon), options)
+}
+
+fn behind_norm(mut x: Tensor<4>, options: NormOptions) -> Tensor<4> {
+    if options.relu {
+        x = activation::relu(x);
+    }
+    match options.pool {
+        0 | 1 => x,
+        side => max_pool2d(x, side),
     }
 }
 
@@ -295,6 +355,68 @@ mod tests {
             };
             assert_eq!(on(1), on(2));
             assert_eq!(on(1), on(5));
+        }
+    }
+
+    #[test]
+    fn normalisations_and_their_gradients_are_burns_own() {
+        let mut rng = ChaCha8Rng::seed_from_u64(11);
+        for case in 0..60 {
+            let mut side = |from: usize, to: usize| rng.random_range(from..=to);
+            let dims = [side(2, 40), side(1, 40), side(1, 9), side(1, 9)];
+            let options = NormOptions {
+                epsilon: 1e-5,
+                relu: side(0, 1) == 1,
+                pool: side(1, dims[2].min(dims[3]).min(3)),
+            };
+            let as_pixels = side(0, 1) == 1;
+            let mut numbers = |dims: &[usize]| {
+                let shape = Shape::from(dims.to_vec());
+                let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
+                TensorData::new(values.collect::<Vec<_>>(), shape)
+            };
+            let (image, gamma, beta) = (numbers(&dims), numbers(&dims[1..2]), numbers(&dims[1..2]));
+            let run = |dtype: DType| {
+                let device = Device::flex().autodiff();
+                let line = |data: &TensorData| {
+                    Tensor::<1>::from_data(data.clone(), (&device, dtype)).require_grad()
+                };
+                let (gamma, beta) = (line(&gamma), line(&beta));
+                let image = Tensor::<4>::from_data(image.clone(), (&device, dtype)).require_grad();
+                let x = match as_pixels {
+                    // As a convolution leaves it: the channels of a pixel together.
+                    true => image
+                        .clone()
+                        .permute([0, 2, 3, 1])
+                        .mul_scalar(1.0)
+                        .permute([0, 3, 1, 2]),
+                    false => image.clone(),
+                };
+                let (out, [mean, variance]) =
+                    batch_norm_train(x, gamma.clone(), beta.clone(), options);
+                let lines = [&gamma, &beta, &mean, &variance].map(|line| line.clone().inner());
+                let known = batch_norm(image.clone().inner(), lines, options);
+                let gradients = (out.clone() * out.clone()).sum().backward();
+                let found = [
+                    out.into_data(),
+                    known.into_data(),
+                    mean.into_data(),
+                    variance.into_data(),
+                    image.grad(&gradients).unwrap().into_data(),
+                    gamma.grad(&gradients).unwrap().into_data(),
+                    beta.grad(&gradients).unwrap().into_data(),
+                ];
+                found.map(|data| data.convert::<f64>().try_to_vec::<f64>().unwrap())
+            };
+            let on = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| run(DType::F32))
+            };
+            let ours = on(1);
+            assert_eq!(ours, on(3), "threads change case {case}");
+            for (i, (ours, burns)) in std::iter::zip(&ours, run(DType::F64)).enumerate() {
+                close(ours, &burns, &format!("case {case}, {dims:?}, {options:?}, result {i}"));
+            }
         }
     }
 

@@ -119,7 +119,9 @@ impl<'a> Explainer<'a> {
         let recording = match by_gradients {
             true => {
                 let recording = device.burn().clone().autodiff();
-                Some((load(&bundle.model.without_dropout())?.train(), recording))
+                // Frozen, norms go by what they learned and not by the rows that are explained.
+                let frozen = load(&bundle.model.without_dropout())?.train().freeze();
+                Some((frozen, recording))
             }
             false => None,
         };
