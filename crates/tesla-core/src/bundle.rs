@@ -52,6 +52,9 @@ pub struct Provenance {
     pub source: String,
     /// SHA-256 of the source's bytes.
     pub data_sha256: String,
+    /// SHA-256 of the sources of validation and test rows, where they are apart from the training rows'.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apart_sha256: BTreeMap<String, String>,
     /// Rows used to train, validate and test.
     pub rows: [usize; 3],
     /// Rows that could not be read or broke the contract, and were set apart.

@@ -105,7 +105,8 @@ pub struct TrainConfig {
     pub seed: u64,
     /// The most passes over the training rows.
     pub epochs: usize,
-    /// Rows per step.
+    /// Rows per step; the last step of an epoch takes those that are left, and one more where that would be
+    /// a single row.
     pub batch_size: usize,
     /// The step size.
     pub learning_rate: f64,
@@ -116,8 +117,9 @@ pub struct TrainConfig {
     /// The momentum of `sgd`, in 0..1.
     pub momentum: f64,
     /// Decoupled weight decay (`adamw`, `lion`) or L2 penalty (all others). Biases and norms do not
-    /// decay.
-    pub weight_decay: f64,
+    /// decay. Default: 0.01 for `adamw`, 0 for all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f64>,
     /// The largest norm that all gradients together may have; 0 for any.
     pub clip_norm: f64,
     /// Batches whose gradients are averaged into one step.
@@ -149,7 +151,7 @@ impl Default for TrainConfig {
             schedule: Schedule::default(),
             optimizer: Optimizer::AdamW,
             momentum: 0.9,
-            weight_decay: 0.01,
+            weight_decay: None,
             clip_norm: 0.0,
             accumulate: 1,
             label_smoothing: 0.0,
@@ -175,6 +177,7 @@ pub enum Optimizer {
     /// Stochastic gradient descent with momentum.
     Sgd,
     /// RMSprop (Tieleman & Hinton 2012); alpha 0.99, eps 1e-8.
+    #[serde(alias = "rmsprop")]
     RmsProp,
     /// Lion (Chen et al. 2023); betas 0.9, 0.99. It wants a tenth of AdamW's learning rate.
     Lion,
@@ -346,13 +349,36 @@ impl Default for EarlyStop {
 }
 
 impl TrainConfig {
+    /// The weight decay that is said, or else the default of the optimiser.
+    pub(crate) fn weight_decay(&self) -> f64 {
+        self.weight_decay.unwrap_or(match self.optimizer {
+            Optimizer::AdamW => 0.01,
+            _ => 0.0,
+        })
+    }
+
+    /// Refuses what says how classes are learned where the target is a number.
+    pub(crate) fn check_task(&self, task: Task) -> Result<()> {
+        let of_classes = [
+            ("class_weights", self.class_weights != ClassWeights::Equal),
+            ("focal", self.focal > 0.0),
+            ("label_smoothing", self.label_smoothing > 0.0),
+        ];
+        match of_classes.iter().find(|(_, said)| *said) {
+            Some((key, _)) if task == Task::Regression => Err(Error::Config(format!(
+                "`train.{key}` is about classes, but the target is a number: remove it"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let positive = |key: &str, ok: bool, value: &dyn std::fmt::Display, valid: &str| match ok {
             true => Ok(()),
             false => Err(Error::Config(format!("`train.{key}` is {value}: expected {valid}"))),
         };
         let rate = self.learning_rate;
-        let decay = self.weight_decay;
+        let decay = self.weight_decay();
         positive("epochs", self.epochs > 0, &self.epochs, "at least 1")?;
         positive("batch_size", self.batch_size > 0, &self.batch_size, "at least 1")?;
         positive("learning_rate", rate > 0.0 && rate.is_finite(), &rate, "a number above 0")?;

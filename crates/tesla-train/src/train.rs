@@ -64,6 +64,10 @@ pub fn train_with(
 ) -> Result<Trained> {
     config.train.check()?;
     config.evaluate.check()?;
+    if let Some(checkpoints) = checkpoints.filter(|checkpoints| !checkpoints.resume) {
+        // Of a run that is begun anew, or was of another.
+        checkpoints.clear();
+    }
     let interactions = config.data.interactions.as_ref();
     let chosen = config.model.clone().or_else(|| interactions.map(default_recommender));
     check_interactions(chosen.as_ref(), interactions)?;
@@ -117,6 +121,12 @@ pub fn train_with(
         valid.as_ref().map_or(0, Selection::len),
     )?;
     let ranks = matches!(chosen, Some(ModelConfig::Bpr(_)));
+    config.train.check_task(contract.task)?;
+    if ranks && config.data.weight.is_some() {
+        return Err(Error::Config(
+            "`data.weight` has no meaning with the model `bpr`, which learns from pairs of items: remove it".into(),
+        ));
+    }
     let stop = config.train.early_stop.metric.figure(contract.task, ranks)?;
 
     // Whether the parts are apart.
@@ -162,6 +172,10 @@ pub fn train_with(
         pipeline.interactions = Some(fitted);
     }
 
+    let valid_weights = match (&valid, &valid_samples) {
+        (Some(rows), Some(samples)) if !ranks => weights(&contract, rows, samples, None)?,
+        _ => None,
+    };
     let weights = weights(&contract, &train, &train_samples, kept.as_deref())?;
     let weights = engine::row_weights(
         weights,
@@ -182,6 +196,11 @@ pub fn train_with(
         },
     };
     let model = chosen.unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
+    if model.has_batch_norm() && (config.train.batch_size < 2 || train_samples.len < 2) {
+        return Err(Error::Config(
+            "`batch_norm` goes by the spread of the rows of a step: set `batch_size` in `[train]` to 2 or more, or remove it".into(),
+        ));
+    }
     let whole = config.train.optimizer == Optimizer::Lbfgs;
     if whole && (model.without_dropout() != model || !config.augment.is_off() || ranks) {
         return Err(Error::Config(
@@ -202,7 +221,7 @@ pub fn train_with(
         steps: match (exact, whole) {
             (true, _) => 0,
             (false, true) => 1,
-            (false, false) => train_samples.len.div_ceil(config.train.batch_size),
+            (false, false) => engine::steps(train_samples.len, config.train.batch_size),
         },
         epochs: if exact { 0 } else { config.train.epochs },
         input: signature.input.clone(),
@@ -220,11 +239,27 @@ pub fn train_with(
         // `auto` and the device it found give one model.
         train: TrainConfig {
             device: device.name().into(),
+            weight_decay: Some(config.train.weight_decay()),
             ..config.train.clone()
         },
         ..config.clone()
     };
-    let data_sha256 = frame.fingerprint()?;
+    let apart = [("valid", &data.valid), ("test", &data.test)];
+    let apart = apart
+        .into_iter()
+        .filter_map(|(part, frame)| Some((part, frame.as_ref()?)));
+    let provenance = Provenance {
+        source: frame.name().into(),
+        data_sha256: frame.fingerprint()?,
+        apart_sha256: apart
+            .map(|(part, frame)| Ok((part.to_string(), frame.fingerprint()?)))
+            .collect::<Result<_>>()?,
+        rows,
+        quarantined: bad.len(),
+        seed,
+        device: device.name().into(),
+        config: resolved.without_paths(),
+    };
     let fitted: Fitted = match exact {
         true => {
             let rows = solve::Rows {
@@ -235,7 +270,7 @@ pub fn train_with(
             solve::solve(&model, network, &pipeline, &rows, device, observer)?
         }
         false => {
-            let run = engine::run_id(&resolved.without_paths(), &data_sha256, device.name());
+            let run = engine::run_id(&provenance);
             let augment = augment(&config.augment, &train_samples.inputs)?;
             let job = engine::Job {
                 augment: augment.as_ref(),
@@ -243,6 +278,7 @@ pub fn train_with(
                 stop,
                 train: &train_samples,
                 valid: valid_samples.as_ref(),
+                valid_weights: valid_weights.as_deref(),
                 target: &pipeline.target,
                 weights: weights.as_deref(),
                 pairs,
@@ -260,15 +296,6 @@ pub fn train_with(
     };
 
     // The sealed model, and its figures through the one door every prediction takes.
-    let provenance = Provenance {
-        source: frame.name().into(),
-        data_sha256,
-        rows,
-        quarantined: bad.len(),
-        seed,
-        device: device.name().into(),
-        config: resolved.without_paths(),
-    };
     let mut bundle =
         Bundle::new(signature, contract, pipeline, model, &fitted.network, provenance)?;
     if let Some(valid) = &valid {

@@ -232,6 +232,15 @@ impl ModelConfig {
         }
     }
 
+    /// Whether a step normalises by the rows it is given.
+    pub fn has_batch_norm(&self) -> bool {
+        match self {
+            ModelConfig::Mlp(config) => config.batch_norm,
+            ModelConfig::Cnn(config) => config.blocks.iter().any(|block| block.batch_norm),
+            _ => false,
+        }
+    }
+
     /// The same model without dropout: gradients of its outputs by its inputs are of this one, which
     /// has the same weights.
     pub fn without_dropout(&self) -> Self {

@@ -39,7 +39,8 @@ pub(super) struct Progress {
     pub(super) step: usize,
     pub(super) optimizer_steps: u64,
     pub(super) loss_sum: f64,
-    pub(super) loss_rows: usize,
+    /// What the rows behind the sum weigh together.
+    pub(super) loss_weight: f64,
     pub(super) first_loss: Option<f64>,
     pub(super) best: Option<(usize, f64)>,
     pub(super) plateau: Plateau,
@@ -129,8 +130,8 @@ impl Checkpoints {
         Ok(Some((progress, tensors.collect())))
     }
 
-    /// Removes the checkpoint of a run that is done.
-    pub(super) fn clear(&self) {
+    /// Removes the checkpoint of a run whose model is safe.
+    pub fn clear(&self) {
         // What stays behind does no harm: it is of this run and replaced by the next.
         let _ = std::fs::remove_file(self.path());
         let _ = std::fs::remove_dir(&self.folder);

@@ -40,24 +40,24 @@ pub(crate) fn row_weights(
     target: &FittedTarget,
     train: &Target,
 ) -> Result<Option<Vec<f64>>> {
-    let (FittedTarget::Classes { labels, .. }, Some(classes), false) =
+    let mut weights = own;
+    if let (FittedTarget::Classes { labels, .. }, Some(classes), false) =
         (target, train.classes(), *config == ClassWeights::Equal)
-    else {
-        if own
-            .as_ref()
-            .is_some_and(|own| own.iter().all(|weight| *weight == 0.0))
-        {
-            let message = "no training row weighs anything: `weight` in `[data]` is 0 for all";
-            return Err(Error::Config(message.into()));
+    {
+        let each = class_weights(config, labels, train)?;
+        let weights = weights.get_or_insert_with(|| vec![1.0; classes.len()]);
+        for (weight, class) in std::iter::zip(weights, classes) {
+            *weight *= f64::from(each[*class as usize]);
         }
-        return Ok(own);
-    };
-    let each = class_weights(config, labels, train)?;
-    let mut weights = own.unwrap_or_else(|| vec![1.0; classes.len()]);
-    for (weight, class) in std::iter::zip(&mut weights, classes) {
-        *weight *= f64::from(each[*class as usize]);
     }
-    Ok(Some(weights))
+    if weights
+        .as_ref()
+        .is_some_and(|all| all.iter().all(|weight| *weight == 0.0))
+    {
+        let message = "no training row weighs anything: `data.weight`, times the class's own in `train.class_weights`, is 0 for all";
+        return Err(Error::Config(message.into()));
+    }
+    Ok(weights)
 }
 
 /// The targets of one batch, on the host.
@@ -70,16 +70,20 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Mixes them as their images were mixed. The cross-entropy of mixed targets is the mix of the
-    /// cross-entropies.
+    /// cross-entropies, each with its row's weight.
     pub(super) fn mix(&mut self, mix: &Mix) {
-        for all in [&mut self.values, &mut self.weights] {
-            let width = all.len() / mix.lambda.len().max(1);
-            let old = all.clone();
-            for (row, (partner, lambda)) in std::iter::zip(&mix.partner, &mix.lambda).enumerate() {
-                let own = &mut all[row * width..][..width];
-                for (own, other) in own.iter_mut().zip(&old[partner * width..][..width]) {
-                    *own = *own * lambda + other * (1.0 - lambda);
-                }
+        let width = self.values.len() / mix.lambda.len().max(1);
+        let (values, weights) = (self.values.clone(), self.weights.clone());
+        for (row, (partner, lambda)) in std::iter::zip(&mix.partner, &mix.lambda).enumerate() {
+            let (own, other) = (weights[row] * lambda, weights[*partner] * (1.0 - lambda));
+            self.weights[row] = own + other;
+            let share = match own + other > 0.0 {
+                true => own / (own + other),
+                false => *lambda,
+            };
+            let other = &values[partner * width..][..width];
+            for (own, other) in self.values[row * width..][..width].iter_mut().zip(other) {
+                *own = *own * share + other * (1.0 - share);
             }
         }
     }
@@ -182,12 +186,14 @@ impl Goal {
         (losses * weights).sum().div_scalar(total)
     }
 
-    /// Mean loss and metric over all rows, without gradients, smoothing or weights; summed on the
-    /// host in 64-bit floats. The metric is the figure that `stop` names, or that of the goal.
+    /// Mean loss and metric over all rows, each times its weight, without gradients, smoothing or weights of
+    /// classes; summed on the host in 64-bit floats. The metric is the figure that `stop` names, or that of
+    /// the goal.
     pub(super) fn evaluate(
         &self,
         network: &Network,
         samples: &Samples,
+        weights: Option<&[f64]>,
         device: &Device,
         stop: Option<&'static str>,
     ) -> Result<(f64, f64)> {
@@ -196,7 +202,8 @@ impl Goal {
         }
         let mut said = Vec::new();
         let order: Vec<usize> = (0..samples.len).collect();
-        let (mut loss, mut hits) = (0.0, 0usize);
+        let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+        let (mut loss, mut hits) = (0.0, 0.0);
         for rows in order.chunks(VALID_ROWS) {
             let batch = tesla_core::Batch::gather(&samples.inputs, rows, device)?;
             let output = read(network.forward(batch))?;
@@ -209,43 +216,56 @@ impl Goal {
                         let class = all[*row] as usize;
                         let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                         let sum: f64 = scores.iter().map(|s| f64::from(s - max).exp()).sum();
-                        loss += sum.ln() - f64::from(scores[class] - max);
-                        hits += usize::from(scores.iter().position(|s| *s == max) == Some(class));
+                        loss += weight(*row) * (sum.ln() - f64::from(scores[class] - max));
+                        if scores.iter().position(|s| *s == max) == Some(class) {
+                            hits += weight(*row);
+                        }
                     }
                 }
                 (Goal::Value { target, .. }, Target::Values(all)) => {
                     for (row, found) in std::iter::zip(rows, &output) {
-                        loss += (f64::from(*found) - target.encode(all[*row])).powi(2);
+                        loss +=
+                            weight(*row) * (f64::from(*found) - target.encode(all[*row])).powi(2);
                     }
                 }
                 _ => {}
             }
         }
-        let rows = samples.len as f64;
+        let total = weights.map_or(samples.len as f64, |weights| weights.iter().sum());
+        if total == 0.0 {
+            let message = "no validation row weighs anything: `data.weight` is 0 for all";
+            return Err(Error::Config(message.into()));
+        }
         if let Some(name) = stop {
-            return Ok((loss / rows, self.figure(name, said, &samples.target)?));
+            return Ok((loss / total, self.figure(name, said, &samples.target, weights)?));
         }
         let metric = match self {
-            Goal::Classes { .. } | Goal::Pairs(_) => hits as f64 / rows,
-            Goal::Value { unit, .. } => (loss / rows).sqrt() * unit,
+            Goal::Classes { .. } | Goal::Pairs(_) => hits / total,
+            Goal::Value { unit, .. } => (loss / total).sqrt() * unit,
         };
-        Ok((loss / rows, metric))
+        Ok((loss / total, metric))
     }
 }
 
 impl Goal {
     /// A figure of a report, from what the network said of all rows.
-    fn figure(&self, name: &str, mut said: Vec<f64>, target: &Target) -> Result<f64> {
+    fn figure(
+        &self,
+        name: &str,
+        mut said: Vec<f64>,
+        target: &Target,
+        weights: Option<&[f64]>,
+    ) -> Result<f64> {
         let (metrics, undefined) = match (self, target) {
             (Goal::Classes { count, .. }, Target::Classes(truth)) => {
                 said.chunks_exact_mut(*count).for_each(softmax);
                 let labels: Vec<String> = (0..*count).map(|class| class.to_string()).collect();
-                let (figures, undefined) = classification_of(&labels, truth, &said)?;
+                let (figures, undefined) = classification_of(&labels, truth, &said, weights)?;
                 (Metrics::Classification(figures), undefined)
             }
             (Goal::Value { target, .. }, Target::Values(truth)) => {
                 let said: Vec<f64> = said.into_iter().map(|y| target.decode(y)).collect();
-                let (figures, undefined) = regression_of(truth, &said, None, false)?;
+                let (figures, undefined) = regression_of(truth, &said, weights, false)?;
                 (Metrics::Regression(figures), undefined)
             }
             // The pipeline that fitted the target made it, too.
@@ -313,5 +333,32 @@ fn class_weights(config: &ClassWeights, labels: &[String], train: &Target) -> Re
             let weight = |label: &String| each.get(label).copied().unwrap_or(1.0) as f32;
             Ok(labels.iter().map(weight).collect())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mixed_rows_pull_as_their_parts_did_each_with_its_weight() {
+        let mix = Mix {
+            partner: vec![1, 0],
+            lambda: vec![0.75, 0.5],
+            boxes: None,
+        };
+        let mut targets = Targets {
+            values: vec![1.0, 0.0, 0.0, 1.0],
+            weights: vec![30.0, 1.0],
+        };
+        targets.mix(&mix);
+        // What -log p of each class is multiplied by.
+        let pulls: Vec<f32> = targets
+            .values
+            .chunks(2)
+            .zip(&targets.weights)
+            .flat_map(|(values, weight)| values.iter().map(move |v| v * weight))
+            .collect();
+        assert_eq!(pulls, [22.5, 0.25, 15.0, 0.5]);
     }
 }

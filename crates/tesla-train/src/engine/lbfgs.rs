@@ -10,7 +10,7 @@ use tesla_core::Network;
 use super::checkpoint::{Tensors, part};
 use super::goal::read;
 use super::optimizer::weights;
-use super::{Ready, Run, order};
+use super::{Ready, Run, batches, order};
 use crate::solve::Search;
 use crate::{Error, Observer, Result};
 
@@ -67,7 +67,7 @@ impl Run<'_> {
         self.is_settled = !fell || search.steepest() <= FLAT;
         self.set_trained(&search.at);
         self.progress.first_loss.get_or_insert(first_loss);
-        (self.progress.loss_sum, self.progress.loss_rows) = (search.value * rows as f64, rows);
+        (self.progress.loss_sum, self.progress.loss_weight) = (search.value, 1.0);
         self.optimizer.steps += 1;
         self.pace.advance(rows);
         Ok(())
@@ -86,13 +86,10 @@ impl Run<'_> {
     ) -> Result<f64> {
         self.set_trained(at);
         let job = self.job;
-        let total: f64 = match job.weights {
-            Some(weights) => weights.iter().sum(),
-            None => order.len() as f64,
-        };
+        let total = self.weight(order);
         gradient.fill(0.0);
         let mut sum = 0.0;
-        for (step, rows) in order.chunks(job.config.batch_size).enumerate() {
+        for (step, rows) in batches(order, job.config.batch_size).into_iter().enumerate() {
             if observer.should_stop() {
                 return Err(Error::Interrupted {
                     epoch: self.progress.epoch,
@@ -101,7 +98,7 @@ impl Run<'_> {
                 });
             }
             let targets = self.goal.targets(&job.train.target, job.weights, rows);
-            let share = targets.weights.iter().map(|w| f64::from(*w)).sum::<f64>() / total;
+            let share = self.weight(rows) / total;
             let ready = Ready {
                 rows,
                 values: job.train.inputs.gather(rows)?,
@@ -122,7 +119,7 @@ impl Run<'_> {
                 left = rest;
             }
         }
-        let decay = job.config.weight_decay;
+        let decay = job.config.weight_decay();
         let mut start = 0;
         for part in layout {
             let own = start..start + part.trained;

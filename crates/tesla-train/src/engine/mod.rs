@@ -18,7 +18,8 @@ use burn::tensor::{Device as BurnDevice, Tensor};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Value, json};
+use serde_json::json;
+use tesla_core::bundle::Provenance;
 use tesla_core::{Batch, Device, Network};
 use tesla_data::augment::Augment;
 use tesla_data::prepare::FittedTarget;
@@ -45,6 +46,8 @@ pub(crate) struct Job<'a> {
     pub(crate) stop: Option<&'static str>,
     pub(crate) train: &'a Samples,
     pub(crate) valid: Option<&'a Samples>,
+    /// What each validation row weighs; `None` when all weigh the same.
+    pub(crate) valid_weights: Option<&'a [f64]>,
     pub(crate) target: &'a FittedTarget,
     /// What each training row weighs; `None` when all weigh the same.
     pub(crate) weights: Option<&'a [f64]>,
@@ -82,7 +85,7 @@ pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) 
             history: run.progress.history.clone(),
         });
     }
-    let per_epoch = train.len.div_ceil(config.batch_size);
+    let per_epoch = steps(train.len, config.batch_size);
     let left = config.epochs + 1 - run.progress.epoch.min(config.epochs + 1);
     run.pace = Pace::new((train.len * left).saturating_sub(run.progress.step * config.batch_size));
     while run.progress.epoch <= config.epochs {
@@ -98,9 +101,6 @@ pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) 
         (Some(best), Some(_)) => best,
         _ => run.judged(),
     };
-    if let Some(checkpoints) = job.checkpoints {
-        checkpoints.clear();
-    }
     let Progress {
         first_loss,
         history,
@@ -176,7 +176,7 @@ impl<'a> Run<'a> {
     }
 
     /// The steps of one epoch that are left.
-    fn epoch(&mut self, batches: usize, observer: &mut dyn Observer) -> Result<()> {
+    fn epoch(&mut self, per_epoch: usize, observer: &mut dyn Observer) -> Result<()> {
         let Job {
             config,
             train,
@@ -186,7 +186,7 @@ impl<'a> Run<'a> {
         } = *self.job;
         let (seed, epoch) = (config.seed, self.progress.epoch as u64);
         let order = order(config.seed, self.progress.epoch, train.len);
-        let all: Vec<&[usize]> = order.chunks(config.batch_size).collect();
+        let all = batches(&order, config.batch_size);
         let todo = &all[self.progress.step..];
         let goal = self.goal;
         let prepare = |rows: &'_ [usize]| -> Result<_> {
@@ -207,7 +207,8 @@ impl<'a> Run<'a> {
         };
         let (send, receive) = sync_channel(AHEAD);
         let mut losses = Losses::new(self.job.device.is_cpu());
-        (losses.sum, losses.rows) = (self.progress.loss_sum, self.progress.loss_rows);
+        (losses.sum, losses.weight) = (self.progress.loss_sum, self.progress.loss_weight);
+        losses.first = self.progress.first_loss;
         std::thread::scope(|scope| {
             // Gone when training stops, so that nobody waits to send to it.
             let receive = receive;
@@ -226,15 +227,18 @@ impl<'a> Run<'a> {
             });
             for group in todo.chunks(config.accumulate) {
                 let rows: usize = group.iter().map(|rows| rows.len()).sum();
+                let total: f64 = group.iter().map(|rows| self.weight(rows)).sum();
                 let mut gradients: Option<Gradients> = None;
                 for _ in group {
                     let ready = receive.recv().unwrap_or_else(|_| {
                         unreachable!("a batch is sent for each that is waited for")
                     })?;
-                    let share = ready.rows.len() as f64 / rows as f64;
+                    let weight = self.weight(ready.rows);
+                    // A group of which no row weighs anything pulls nowhere.
+                    let share = if total > 0.0 { weight / total } else { 0.0 };
                     let step = self.progress.step;
                     let (loss, found) = self.guarded(|run| run.backward(ready, share, step))?;
-                    losses.add(loss, all[step], step);
+                    losses.add(loss, all[step], weight, step);
                     gradients = Some(match gradients.take() {
                         Some(sum) => sum.plus(found),
                         None => found,
@@ -243,7 +247,7 @@ impl<'a> Run<'a> {
                 }
                 losses.read(false).map_err(|e| self.explain(e, &losses))?;
                 if let Some(gradients) = gradients {
-                    self.guarded(|run| run.update(gradients, batches))?;
+                    self.guarded(|run| run.update(gradients, per_epoch))?;
                 }
                 if self.progress.first_loss.is_none() {
                     losses.read(true).map_err(|e| self.explain(e, &losses))?;
@@ -260,7 +264,8 @@ impl<'a> Run<'a> {
                 let stop = observer.should_stop();
                 if stop || self.is_due() {
                     losses.read(true).map_err(|e| self.explain(e, &losses))?;
-                    (self.progress.loss_sum, self.progress.loss_rows) = (losses.sum, losses.rows);
+                    (self.progress.loss_sum, self.progress.loss_weight) =
+                        (losses.sum, losses.weight);
                     self.save()?;
                 }
                 if stop {
@@ -272,7 +277,7 @@ impl<'a> Run<'a> {
                 }
             }
             losses.read(true).map_err(|e| self.explain(e, &losses))?;
-            (self.progress.loss_sum, self.progress.loss_rows) = (losses.sum, losses.rows);
+            (self.progress.loss_sum, self.progress.loss_weight) = (losses.sum, losses.weight);
             Ok(())
         })
     }
@@ -298,6 +303,14 @@ impl<'a> Run<'a> {
         self.network
             .as_ref()
             .unwrap_or_else(|| unreachable!("a step gives the network back"))
+    }
+
+    /// What rows weigh together.
+    fn weight(&self, rows: &[usize]) -> f64 {
+        match self.job.weights {
+            Some(weights) => rows.iter().map(|row| weights[*row]).sum(),
+            None => rows.len() as f64,
+        }
     }
 
     /// The loss of a batch and its gradients, times `share`.
@@ -352,12 +365,20 @@ impl<'a> Run<'a> {
 
     /// Judges the weights; true when training is over.
     fn end_of_epoch(&mut self, observer: &mut dyn Observer) -> Result<bool> {
-        let Job { config, valid, .. } = *self.job;
+        let Job {
+            config,
+            valid,
+            valid_weights,
+            ..
+        } = *self.job;
         let epoch = self.progress.epoch;
-        let loss = self.progress.loss_sum / self.progress.loss_rows as f64;
+        let loss = self.progress.loss_sum / self.progress.loss_weight;
         let judged = self.judged();
         let found = valid
-            .map(|valid| self.goal.evaluate(&judged, valid, &self.plain, self.job.stop))
+            .map(|valid| {
+                self.goal
+                    .evaluate(&judged, valid, valid_weights, &self.plain, self.job.stop)
+            })
             .transpose()?;
         let (valid_loss, valid_metric) = found.unzip();
         let metric = self.job.stop.unwrap_or(self.goal.metric());
@@ -374,7 +395,7 @@ impl<'a> Run<'a> {
             seconds_left: self.pace.seconds_left(),
         });
         (self.progress.epoch, self.progress.step) = (epoch + 1, 0);
-        (self.progress.loss_sum, self.progress.loss_rows) = (0.0, 0);
+        (self.progress.loss_sum, self.progress.loss_weight) = (0.0, 0.0);
         let Some(valid_loss) = valid_loss else {
             return Ok(self.is_settled);
         };
@@ -513,16 +534,40 @@ fn order(seed: u64, epoch: usize, rows: usize) -> Vec<usize> {
     order
 }
 
+/// The rows of each step. A single row that is left goes with the step before it: it has no variance to
+/// normalise by.
+fn batches(order: &[usize], size: usize) -> Vec<&[usize]> {
+    let (even, rest) = order.split_at(match order.len() % size {
+        1 if order.len() > size && size > 1 => order.len() - size - 1,
+        _ => order.len(),
+    });
+    let rest = Some(rest).filter(|rest| !rest.is_empty());
+    even.chunks(size).chain(rest).collect()
+}
+
+/// The steps of an epoch.
+pub(crate) fn steps(rows: usize, size: usize) -> usize {
+    match rows % size {
+        1 if rows > size && size > 1 => rows / size,
+        _ => rows.div_ceil(size),
+    }
+}
+
 fn flat(network: &Network) -> Vec<Tensor<1>> {
     weights(network).into_iter().map(|(_, tensor)| tensor).collect()
 }
 
+/// A loss this many times that of the first step, or 1 if that is more, has exploded.
+const EXPLODED: f64 = 1e5;
+
 /// The losses of an epoch. They stay on a GPU for a while: reading one waits for it.
 struct Losses<'a> {
-    unread: Vec<(Tensor<1>, &'a [usize], usize)>,
+    /// With the rows of the step, what they weigh, and its number.
+    unread: Vec<(Tensor<1>, &'a [usize], f64, usize)>,
     most: usize,
     sum: f64,
-    rows: usize,
+    weight: f64,
+    /// That of the first step of the run.
     first: Option<f64>,
     /// The rows of the batch whose loss was no number.
     bad: &'a [usize],
@@ -539,39 +584,65 @@ impl<'a> Losses<'a> {
             unread: Vec::new(),
             most: if is_cpu { 1 } else { UNREAD },
             sum: 0.0,
-            rows: 0,
+            weight: 0.0,
             first: None,
             bad: &[],
         }
     }
 
-    fn add(&mut self, loss: Tensor<1>, rows: &'a [usize], step: usize) {
-        self.unread.push((loss, rows, step));
+    fn add(&mut self, loss: Tensor<1>, rows: &'a [usize], weight: f64, step: usize) {
+        self.unread.push((loss, rows, weight, step));
     }
 
     fn read(&mut self, all: bool) -> Result<(), LossError> {
         if !all && self.unread.len() < self.most {
             return Ok(());
         }
-        for (loss, rows, step) in self.unread.drain(..) {
+        for (loss, rows, weight, step) in self.unread.drain(..) {
             let loss: f32 = loss.try_into_scalar().map_err(|e| {
                 let message = format!("the device did not deliver the loss: {e}");
                 LossError::Device(tesla_core::Error::Device(message).into())
             })?;
             let loss = f64::from(loss);
-            if !loss.is_finite() {
+            let first = *self.first.get_or_insert(loss);
+            if !loss.is_finite() || loss > EXPLODED * first.max(1.0) {
                 self.bad = rows;
                 return Err(LossError::Diverged { loss, step });
             }
-            self.first.get_or_insert(loss);
-            self.sum += loss * rows.len() as f64;
-            self.rows += rows.len();
+            self.sum += loss * weight;
+            self.weight += weight;
         }
         Ok(())
     }
 }
 
 /// What a run has to share with the one that goes on from its checkpoint.
-pub(crate) fn run_id(config: &Value, data_sha256: &str, device: &str) -> String {
-    tesla_data::hex_sha256(format!("{config}\n{data_sha256}\n{device}").as_bytes())
+pub(crate) fn run_id(provenance: &Provenance) -> String {
+    let Provenance {
+        config,
+        data_sha256,
+        apart_sha256,
+        device,
+        ..
+    } = provenance;
+    let apart: String = apart_sha256.values().map(|sha256| format!("{sha256}\n")).collect();
+    tesla_data::hex_sha256(format!("{config}\n{data_sha256}\n{apart}{device}").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_take_each_row_once_and_none_alone() {
+        for rows in 1..40 {
+            let order: Vec<usize> = (0..rows).collect();
+            for size in 1..12 {
+                let found = batches(&order, size);
+                assert_eq!(found.concat(), order);
+                assert_eq!(found.len(), steps(rows, size), "{rows} rows by {size}");
+                assert!(size == 1 || rows == 1 || found.iter().all(|rows| rows.len() > 1));
+            }
+        }
+    }
 }

@@ -78,7 +78,7 @@ impl Optimizer {
     pub(super) fn new(config: &TrainConfig) -> Self {
         Self {
             rule: config.optimizer,
-            decay: config.weight_decay,
+            decay: config.weight_decay(),
             momentum: config.momentum,
             steps: 0,
             state: BTreeMap::new(),

@@ -388,7 +388,7 @@ pub fn classification(
     truth: &[u32],
     probabilities: &[f64],
 ) -> Result<Classification> {
-    Ok(classification_of(labels, truth, probabilities)?.0)
+    Ok(classification_of(labels, truth, probabilities, None)?.0)
 }
 
 /// Figures for classes, and why some are `None`.
@@ -396,12 +396,13 @@ pub(crate) fn classification_of(
     labels: &[String],
     truth: &[u32],
     probabilities: &[f64],
+    weights: Option<&[f64]>,
 ) -> Result<(Classification, Undefined)> {
     let mut all = ClassGather::new(labels.len());
     let best =
         |row: &[f64]| (1..row.len()).fold(0, |b, i| if row[i] > row[b] { i } else { b }) as u32;
     let predicted: Vec<u32> = probabilities.chunks_exact(labels.len().max(1)).map(best).collect();
-    all.update(truth, &predicted, probabilities, None)?;
+    all.update(truth, &predicted, probabilities, weights)?;
     let found = all.finish(labels, 0)?;
     Ok((found.figures, found.undefined))
 }

@@ -173,6 +173,8 @@ fn write_whole_as(
 /// Puts a finished temporary file in its place.
 fn persist(file: tempfile::NamedTempFile, path: &Path, mode: u32) -> Result<()> {
     let fail = |e: io::Error| cannot_write(path, e);
+    // A name must never point at what a loss of power has kept from the disk.
+    file.as_file().sync_all().map_err(fail)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

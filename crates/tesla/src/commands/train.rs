@@ -1,4 +1,5 @@
-use std::io::{IsTerminal, Write};
+use std::fs::File;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ const LISTED: usize = 1_000_000;
 
 /// The folder of a run that holds its checkpoint.
 const CHECKPOINTS: &str = "checkpoints";
+/// Beside it, the events so far.
+const LOG: &str = "metrics.jsonl";
 
 #[derive(Parser)]
 pub(crate) struct Args {
@@ -102,6 +105,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let mut observer = Recorder {
         progress: Progress::new(style),
         lines: Vec::new(),
+        log: None,
         stop: stop_on_interrupt(),
     };
     let data = observer.progress.read(&Sources::open(&config.data, &base)?)?;
@@ -114,6 +118,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
         None => None,
         Some(folds) => {
             let found = tesla_train::cross_validate(&config, &data, folds, &device, &mut observer)?;
+            // They took long: nothing that happens later may lose them.
+            let cv = serde_json::to_vec_pretty(&found)?;
+            write_whole(&out.join("cv.json"), |f| Ok(f.write_all(&cv)?))?;
             // Folds have said how good such models are: no row need be kept from this one.
             config.data.split.test = 0.0;
             Some(found)
@@ -124,9 +131,22 @@ pub(crate) fn run(args: Args) -> Result<()> {
         resume: args.resume.is_some(),
         program: settings::to_toml(&config, &base)?,
     };
+    if folds.is_none() && args.resume.is_none() {
+        forget(&out.join("cv.json"))?;
+    }
+    let log = checkpoints.folder.join(LOG);
+    std::fs::create_dir_all(&checkpoints.folder)?;
+    observer.log =
+        Some(File::create(&log).with_context(|| format!("cannot write `{}`", log.display()))?);
     let trained =
         tesla_train::train_with(&config, &data, &device, &mut observer, Some(&checkpoints));
     observer.progress.finish();
+    observer.log = None;
+    if trained.is_err() {
+        // What a run that cannot go on leaves is nothing.
+        forget(&log)?;
+        let _ = std::fs::remove_dir(&checkpoints.folder);
+    }
     if let Err(TrainError::Interrupted { saved: true, .. }) = &trained {
         eprintln!("go on with: tesla train --resume {}", out.display());
     }
@@ -142,10 +162,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .with_context(|| format!("cannot create the folder `{}`", out.display()))?;
     let model = out.join("model.tesla");
     let report = serde_json::to_vec_pretty(&trained.bundle.report)?;
-    let cv = match &folds {
-        Some(folds) => serde_json::to_vec_pretty(folds)?,
-        None => Vec::new(),
-    };
     // Rule and seed repeat the split of a table of any size; its rows are listed while they are few.
     let split = match trained.split.rows <= LISTED {
         true => trained.split.to_json(),
@@ -157,15 +173,17 @@ pub(crate) fn run(args: Args) -> Result<()> {
         ("tesla.toml", resolved.as_bytes()),
         ("metrics.jsonl", observer.lines.as_slice()),
         ("report.json", report.as_slice()),
-        ("cv.json", cv.as_slice()),
         ("split.json", split.as_bytes()),
         ("model.tesla", bytes.as_slice()),
     ] {
         // Nothing to say, and then not there.
-        if !matches!(file, "nulled.jsonl" | "split.json" | "cv.json") || !content.is_empty() {
-            write_whole(&out.join(file), |f| Ok(f.write_all(content)?))?;
+        match matches!(file, "nulled.jsonl" | "split.json") && content.is_empty() {
+            true => forget(&out.join(file))?,
+            false => write_whole(&out.join(file), |f| Ok(f.write_all(content)?))?,
         }
     }
+    forget(&log)?;
+    checkpoints.clear();
 
     // The model is safe: a report that cannot be made is a pity, not an error.
     let finished = Finished {
@@ -226,6 +244,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
     writeln!(stdout, "report {}", out.join("report.html").display())?;
     writeln!(stdout, "next   tesla predict {0} <data>    tesla serve {0}", model.display())?;
     Ok(())
+}
+
+/// Removes what an earlier run may have left in the folder.
+fn forget(file: &Path) -> Result<()> {
+    match std::fs::remove_file(file) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove `{}`", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The folder of a run. What was made for one that left nothing is removed again.
@@ -330,14 +358,17 @@ pub(super) fn program(input: &Path) -> Result<(Config, PathBuf, String)> {
 struct Recorder {
     progress: Progress,
     lines: Vec<u8>,
+    /// The same lines as they come, for who looks while it trains; the whole is written at the end.
+    log: Option<File>,
     stop: Arc<AtomicBool>,
 }
 
 impl Recorder {
     fn line(&mut self, event: &impl serde::Serialize) {
-        let line = serde_json::to_string(event).expect("events serialise");
+        let line = serde_json::to_string(event).expect("events serialise") + "\n";
         self.lines.extend_from_slice(line.as_bytes());
-        self.lines.push(b'\n');
+        // What does not fit now does not fit at the end either, and is said there.
+        self.log.as_mut().map(|log| log.write_all(line.as_bytes()));
     }
 }
 

@@ -49,6 +49,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
             provenance.data_sha256.get(..12).unwrap_or_default()
         );
     }
+    for (part, frame) in [("valid", &data.valid), ("test", &data.test)] {
+        if let (Some(frame), Some(known)) = (frame, provenance.apart_sha256.get(part))
+            && frame.fingerprint()? != *known
+        {
+            bail!(
+                "`data.{part}` is not what it was when the model was trained: its SHA-256 is not {}",
+                known.get(..12).unwrap_or_default()
+            );
+        }
+    }
     let choice: DeviceChoice = provenance.device.parse().map_err(anyhow::Error::msg)?;
     let device = open_device(choice)?;
     let mut observer = |event: Event| progress.event(event);

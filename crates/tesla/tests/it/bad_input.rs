@@ -143,6 +143,32 @@ fn models_that_do_not_fit_the_data() {
 }
 
 #[test]
+fn settings_that_mean_nothing_here() {
+    let folder = folder();
+    let at = folder.path();
+    let rows: String = (0..40)
+        .map(|i| format!("{i},{},{}\n", i * i, ["no", "yes"][i % 2]))
+        .collect();
+    write(at, "t.csv", &format!("a,b,c\n{rows}"));
+    let train = |target: &str, rest: &str| {
+        let program = format!("[data]\nsource = 't.csv'\ntarget = '{target}'\n{rest}");
+        write(at, "t.toml", &program);
+        fails(at, &["train", "t.toml", "--device", "flex", "--out", "run"])
+    };
+    insta::assert_snapshot!(train("b", "[train]\nfocal = 2.0"), @"`train.focal` is about classes, but the target is a number: remove it");
+    let none = "[train]\nclass_weights = { no = 0.0, yes = 0.0 }";
+    insta::assert_snapshot!(train("c", none), @"no training row weighs anything: `data.weight`, times the class's own in `train.class_weights`, is 0 for all");
+    let alone = "[model]\nkind = 'mlp'\nbatch_norm = true\n[train]\nbatch_size = 1";
+    insta::assert_snapshot!(train("c", alone), @"`batch_norm` goes by the spread of the rows of a step: set `batch_size` in `[train]` to 2 or more, or remove it");
+    let fixed = "[train]\noptimizer = 'lbfgs'\nclip_norm = 1.0";
+    insta::assert_snapshot!(train("c", fixed), @"`train.clip_norm` does nothing with `optimizer = \"lbfgs\"`, which finds its own steps: remove it, or choose `adamw`");
+    // Too large steps end the run long before its numbers end.
+    let leaps = "[audit]\nlevel = 'off'\n[model]\nkind = 'mlp'\n[train]\noptimizer = 'sgd'\nlearning_rate = 30.0";
+    let message = train("b", leaps);
+    assert!(message.contains("lower `learning_rate` (now 30)"), "{message}");
+}
+
+#[test]
 fn a_few_bad_rows_are_quarantined_and_counted() {
     let folder = folder();
     let at = folder.path();

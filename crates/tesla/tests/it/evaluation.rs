@@ -184,6 +184,29 @@ fn a_weight_counts_rows_and_is_no_feature() {
 }
 
 #[test]
+fn a_weight_counts_in_what_stops_training() {
+    let folder = folder();
+    let folder = folder.path();
+    table(folder, 400);
+    program(folder, "weight = \"w\"\n[model]\nkind = \"mlp\"\n[train]\nepochs = 6");
+    train(folder, "run");
+    let text = std::fs::read_to_string(folder.join("run/metrics.jsonl")).unwrap();
+    let epochs = text.lines().map(json).filter(|line| line["event"] == "epoch");
+    let best = epochs.min_by(|a, b| {
+        let loss = |line: &Value| line["valid_loss"].as_f64().unwrap();
+        loss(a).total_cmp(&loss(b))
+    });
+    // The report of the model that was kept counts the same rows in the same way.
+    let report = read(folder, "run/report.json");
+    let figures = &report["valid"]["metrics"];
+    let best = best.unwrap();
+    for (own, other) in [("valid_loss", "log_loss"), ("valid_metric", "accuracy")] {
+        let (own, other) = (best[own].as_f64().unwrap(), figures[other].as_f64().unwrap());
+        assert!((own - other).abs() < 1e-6, "{own} is not {other}");
+    }
+}
+
+#[test]
 fn a_threshold_and_a_calibration_are_chosen_kept_and_applied() {
     let folder = folder();
     let folder = folder.path();

@@ -42,6 +42,7 @@ fn resumes(settings: &str, stops: &[usize]) {
         checkpoints.resume = true;
         let resumed = run(&checkpoints, usize::MAX).unwrap();
         assert!(resumed.bundle.to_bytes().unwrap() == whole, "stopped after {} steps", stops - 1);
+        checkpoints.clear();
         assert_eq!(Checkpoints::program(&checkpoints.folder).unwrap(), None);
     }
 }
