@@ -1,5 +1,13 @@
 //! The `tesla` command line: arguments, dispatch and exit codes. One file per command.
 
+/// A line to standard error. Whoever closed it wants none, which is no reason to stop.
+macro_rules! note {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod commands;
 mod deploy;
 mod figures;
@@ -167,7 +175,7 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough, such as `| head`.
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", commands::sentence(&error));
+            note!("error: {}", commands::sentence(&error));
             ExitCode::from(commands::exit_code(&error))
         }
     }

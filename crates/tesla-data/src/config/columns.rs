@@ -69,7 +69,8 @@ pub struct ColumnConfig {
     /// Categories with `encode = "hash"`: the number of columns. Default: 256.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_size: Option<usize>,
-    /// Height and width in pixels that every image is brought to. Default: the first image's.
+    /// Height and width in pixels that every image is brought to. Default: the first image's, scaled until
+    /// no side is longer than 128.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<[u32; 2]>,
     /// 1 for grey, 3 for colour. Default: the first image's.

@@ -42,7 +42,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let bundle = Bundle::load(path)?;
         let (frame, _) = read(&args.data, None, &bundle, &others)?;
         if frame.fingerprint()? == bundle.provenance.data_sha256 {
-            eprintln!(
+            note!(
                 "note: `{}` was trained on rows of this very data: it knows answers that it is asked for",
                 path.display()
             );
@@ -57,7 +57,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         &Resampling::default(),
     )?;
     if found.left_out > 0 {
-        eprintln!(
+        note!(
             "note: {} rows that only one of the models can be judged on are left out",
             found.left_out
         );

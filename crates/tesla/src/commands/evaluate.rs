@@ -46,7 +46,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let others: Vec<String> = args.by.iter().chain(&args.weight).cloned().collect();
     let (frame, weight) = read(&args.data, args.images.as_deref(), &bundle, &others)?;
     if frame.fingerprint()? == bundle.provenance.data_sha256 {
-        eprintln!(
+        note!(
             "note: the model was trained on rows of this very data; the figures of its test rows are in `tesla inspect`"
         );
     }
@@ -104,7 +104,7 @@ pub(super) fn read(
     if let Some(column) = &weight
         && source.schema()?.column_with_name(column).is_none()
     {
-        eprintln!(
+        note!(
             "note: `{}` has no column `{column}`, which weighed the rows of the training run: all rows count alike",
             source.name()
         );
@@ -128,7 +128,7 @@ pub(super) fn read(
     };
     let frame = frame.settle(&bundle.contract, &policy)?;
     for bad in frame.bad() {
-        eprintln!("left out: {}", bad.clone().into_error());
+        note!("left out: {}", bad.clone().into_error());
     }
     Ok((frame, weight))
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let (source, _) = open_rows(&args.data, args.images.as_deref(), &bundle)?;
     let frame = bundle.contract.read(source, Need::Features)?;
     for bad in frame.bad() {
-        eprintln!("left out: {}", bad.clone().into_error());
+        note!("left out: {}", bad.clone().into_error());
     }
     let device = open_device(args.device)?;
     let rows = frame.all();

@@ -31,7 +31,7 @@ use tesla_data::source::{self, Source};
 fn open_device(choice: DeviceChoice) -> Result<Device> {
     let device = Device::open(choice)?;
     if let Some(note) = device.note() {
-        eprintln!("note: {note}");
+        note!("note: {note}");
     }
     Ok(device)
 }
@@ -114,7 +114,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         }) => 3,
         Some(_) => 1,
         // Reading is answered with the message of the source; what is left is writing and ports.
-        None if error.downcast_ref::<io::Error>().is_some() => 3,
+        None if io_kind(error).is_some() => 3,
         None => 1,
     }
 }
@@ -132,10 +132,22 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
 }
 
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|e| e.kind() == ErrorKind::BrokenPipe)
+    io_kind(error) == Some(ErrorKind::BrokenPipe)
+}
+
+/// What went wrong between the program and a file, in whatever an error is wrapped.
+fn io_kind(error: &anyhow::Error) -> Option<ErrorKind> {
+    error.chain().find_map(|cause| {
+        let of_csv = |e: &csv::Error| match e.kind() {
+            csv::ErrorKind::Io(e) => Some(e.kind()),
+            _ => None,
+        };
+        let of_io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let of_json = || cause.downcast_ref::<serde_json::Error>()?.io_error_kind();
+        of_io
+            .or_else(|| cause.downcast_ref().and_then(of_csv))
+            .or_else(of_json)
+    })
 }
 
 /// The folder that a file is in.
@@ -154,20 +166,31 @@ fn write_whole(
     write_whole_as(path, 0o644, write)
 }
 
-/// Writes a file with these permissions that appears whole or not at all.
+/// Writes a file with these permissions that appears whole or not at all. What is no file, such as a
+/// pipe, is written to as the rows come.
 fn write_whole_as(
     path: &Path,
     mode: u32,
     write: impl FnOnce(&mut (dyn Write + Send)) -> Result<()>,
 ) -> Result<()> {
+    // A link stays one, and the file it names is replaced.
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let fail = |e: io::Error| cannot_write(path, e);
-    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).map_err(fail)?;
-    {
-        let mut buffered = io::BufWriter::new(&mut file);
-        write(&mut buffered)?;
-        buffered.flush().map_err(fail)?;
+    let all = |file: &mut (dyn Write + Send)| -> Result<()> {
+        let mut buffered = io::BufWriter::new(file);
+        write(&mut buffered).map_err(|e| match io_kind(&e) {
+            Some(kind) if kind != ErrorKind::BrokenPipe => fail(kind.into()).into(),
+            _ => e,
+        })?;
+        Ok(buffered.flush().map_err(fail)?)
+    };
+    if std::fs::metadata(&target).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+        let mut file = std::fs::File::options().write(true).open(&target).map_err(fail)?;
+        return all(&mut file);
     }
-    persist(file, path, mode)
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(&target)).map_err(fail)?;
+    all(&mut file)?;
+    persist(file, &target, mode)
 }
 
 /// Puts a finished temporary file in its place.
@@ -192,6 +215,9 @@ fn cannot_write(path: &Path, e: io::Error) -> tesla_core::Error {
         action: "write",
         path: path.to_path_buf(),
         // Without the name of the temporary file, which says nothing to anybody.
-        source: e.raw_os_error().map_or(e, io::Error::from_raw_os_error),
+        source: match e.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => e.kind().into(),
+        },
     }
 }

@@ -93,6 +93,11 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let bundle = Bundle::load(&args.model)?;
     let (source, trained) = open_rows(&args.data, args.images.as_deref(), &bundle)?;
     let to_stdout = args.out == Path::new("-");
+    if let (Ok(out), Ok(data)) = (args.out.canonicalize(), Path::new(&args.data).canonicalize())
+        && out == data
+    {
+        bail!("`{}` is what is read: choose another name for `--out`", args.out.display());
+    }
     let format = match args.format.or_else(|| Format::of(&args.out)) {
         Some(format) => format,
         None if to_stdout && source.is_json() => Format::Jsonl,
@@ -443,7 +448,7 @@ impl Apart<'_> {
                         file.write_all(b"\n")?;
                     }
                 }
-                None => eprintln!("left out: {}", row.clone().into_error()),
+                None => note!("left out: {}", row.clone().into_error()),
             }
             if self.examples.len() < EXAMPLES {
                 self.examples.push(row);
@@ -478,7 +483,7 @@ impl Apart<'_> {
         let read = bad + kept;
         let Some(path) = self.list.take() else {
             if bad > 0 {
-                eprintln!("{read} rows read = {kept} predicted + {bad} left out");
+                note!("{read} rows read = {kept} predicted + {bad} left out");
             }
             return Ok(());
         };
@@ -486,13 +491,13 @@ impl Apart<'_> {
             Some(file) => {
                 let file = file.into_inner().map_err(|e| e.into_error())?;
                 persist(file, &path, 0o644)?;
-                eprintln!(
+                note!(
                     "{read} rows read = {kept} predicted + {bad} left out, listed in `{}`",
                     path.display()
                 );
             }
             None => {
-                eprintln!("{read} rows predicted");
+                note!("{read} rows predicted");
                 // The list of another run would be taken for this one's.
                 if path.exists() {
                     std::fs::remove_file(&path)?;

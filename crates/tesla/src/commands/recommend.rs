@@ -35,7 +35,7 @@ impl Lists<'_> {
             return Ok(());
         };
         if seen.is_empty() && !predictor.keeps_seen() {
-            eprintln!(
+            note!(
                 "note: the model file does not hold what users have, so that lists may repeat it: give `--seen <ratings>`, or train with `keep_seen = true` in `[data.interactions]`"
             );
         }
@@ -67,7 +67,7 @@ impl Lists<'_> {
             sink.write(&as_rows(&lists, &fitted.user, &fitted.item)?)?;
         }
         if unknown > 0 {
-            eprintln!(
+            note!(
                 "note: {unknown} of {users} users are unknown to the model: their lists are the most popular items, with the number of training rows as score"
             );
         }

@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         find(folder, &mut runs, &mut unfinished)?;
     }
     for folder in unfinished {
-        eprintln!("note: `{}` is not finished: tesla train --resume {0}", folder.display());
+        note!("note: `{}` is not finished: tesla train --resume {0}", folder.display());
     }
     let conditions: Vec<Condition> = args
         .conditions
@@ -137,7 +137,7 @@ fn find(folder: &Path, runs: &mut Vec<Run>, unfinished: &mut Vec<PathBuf>) -> Re
         if folder.join(MODEL).is_file() {
             match Run::load(&folder) {
                 Ok(run) => runs.push(run),
-                Err(error) => eprintln!("note: {error}"),
+                Err(error) => note!("note: {error}"),
             }
         } else if folder.join("checkpoints").is_dir() {
             unfinished.push(folder);

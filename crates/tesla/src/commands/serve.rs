@@ -167,7 +167,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
         "http"
     };
     let example = single
-        .filter(|path| path.is_file())
         .and_then(|path| Bundle::load(path).ok())
         .map(|bundle| show::example_row(&bundle));
     let runtime = tokio::runtime::Runtime::new()?;

@@ -148,7 +148,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         let _ = std::fs::remove_dir(&checkpoints.folder);
     }
     if let Err(TrainError::Interrupted { saved: true, .. }) = &trained {
-        eprintln!("go on with: tesla train --resume {}", out.display());
+        note!("go on with: tesla train --resume {}", out.display());
     }
     let trained = trained?;
 
@@ -196,7 +196,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         notes: Vec::new(),
     };
     if let Err(error) = finished.write() {
-        eprintln!("note: the report cannot be written: {}", super::sentence(&error));
+        note!("note: the report cannot be written: {}", super::sentence(&error));
     }
 
     let mut stdout = std::io::stdout().lock();
@@ -310,7 +310,7 @@ fn stop_on_interrupt() -> Arc<AtomicBool> {
         if raised.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED.into());
         }
-        eprintln!("stopping after this step; once more to stop at once");
+        note!("stopping after this step; once more to stop at once");
     };
     // Where no handler can be set, the system's own ends the program.
     let _ = ctrlc::set_handler(handler);

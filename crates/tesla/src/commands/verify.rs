@@ -26,9 +26,14 @@ compares the two files byte by byte.
 Exit codes: 0 when they are equal, 1 when they are not or the data has changed.";
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    let stored = std::fs::read(&args.model)
-        .with_context(|| format!("cannot read `{}`", args.model.display()))?;
-    let bundle = Bundle::from_bytes(&args.model.display().to_string(), &stored)?;
+    // The folder of a run is its model, too.
+    let model = match args.model.is_dir() {
+        true => args.model.join("model.tesla"),
+        false => args.model.clone(),
+    };
+    let stored =
+        std::fs::read(&model).with_context(|| format!("cannot read `{}`", model.display()))?;
+    let bundle = Bundle::from_bytes(&model.display().to_string(), &stored)?;
     let provenance = &bundle.provenance;
     let config: Config = serde_json::from_value(provenance.config.clone()).with_context(|| {
         format!("`{}` holds a configuration of another version of TESLA", args.model.display())
@@ -39,7 +44,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
         false => Style::Quiet,
     };
     let mut progress = Progress::new(style);
-    let data = progress.read(&Sources::open(&config.data, &base)?)?;
+    let sources =
+        Sources::open(&config.data, &base).with_context(|| match base.as_os_str().is_empty() {
+            true => {
+                "the data is looked for in the working folder: say where it is with `--data`".into()
+            }
+            false => format!("the data is looked for in `{}`", base.display()),
+        })?;
+    let data = progress.read(&sources)?;
     let found = data.frame.fingerprint()?;
     if found != provenance.data_sha256 {
         bail!(

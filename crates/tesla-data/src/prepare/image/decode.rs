@@ -21,6 +21,9 @@ pub(super) struct Planes {
 
 /// An image file's picture the way it is meant to be seen, or why it has none.
 pub(crate) fn decode_file(bytes: &[u8]) -> Result<DynamicImage, String> {
+    if is_cut_jpeg(bytes) {
+        return Err("the image is cut off: the end of its JPEG data is missing".into());
+    }
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|e| format!("the image cannot be read: {e}"))?;
@@ -41,6 +44,27 @@ pub(crate) fn decode_file(bytes: &[u8]) -> Result<DynamicImage, String> {
         image.apply_orientation(orientation);
     }
     Ok(image)
+}
+
+/// Whether a JPEG ends before its data does. The decoder fills what is missing with grey.
+fn is_cut_jpeg(bytes: &[u8]) -> bool {
+    const END: [u8; 2] = [0xff, 0xd9];
+    let Some(mut rest) = bytes.strip_prefix(&[0xff, 0xd8]) else {
+        return false;
+    };
+    // Segments say how long they are, up to that before the data. One of them may hold a small JPEG.
+    while let [0xff, marker, high, low, ..] = *rest {
+        let length = 2 + usize::from(u16::from_be_bytes([high, low]));
+        let Some(next) = rest.get(length..) else {
+            return true;
+        };
+        rest = next;
+        if marker == 0xda {
+            return !rest.windows(2).any(|pair| pair == END);
+        }
+    }
+    // Fill bytes, or no JPEG at all: the decoder's to judge.
+    false
 }
 
 /// The image in grey (1 channel) or colour (3), as Pillow's `convert("L")` and `convert("RGB")`

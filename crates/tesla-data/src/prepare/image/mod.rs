@@ -18,6 +18,9 @@ use crate::source::IMAGE_KEY;
 use crate::{Error, Result};
 use decode::MAX_SIDE;
 
+/// The longer side that larger images are scaled to where nothing is said, in pixels.
+const DEFAULT_SIDE: u32 = 128;
+
 pub(crate) use decode::decode_file;
 
 /// An image: decoded, brought to one size and to grey or colour, then normalised per channel as
@@ -120,7 +123,15 @@ impl ImageFit {
 impl FittedImage {
     /// Size and channels as configured or as the first image has them; no statistics yet.
     fn unscaled(name: &str, config: &ColumnConfig, first: &DynamicImage) -> Result<Self> {
-        let [height, width] = config.size.unwrap_or([first.height(), first.width()]);
+        let [height, width] = config.size.unwrap_or_else(|| {
+            // Cameras write millions of pixels, of which a network from the start can use few.
+            let longer = first.height().max(first.width());
+            let scaled = |side: u32| match longer > DEFAULT_SIDE {
+                true => (side * DEFAULT_SIDE).div_ceil(longer),
+                false => side,
+            };
+            [scaled(first.height()), scaled(first.width())]
+        });
         let channels = config.channels.unwrap_or(match first.color().has_color() {
             true => 3,
             false => 1,

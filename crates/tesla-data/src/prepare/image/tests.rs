@@ -55,6 +55,22 @@ fn files_hold_what_pillow_sees_in_them() {
 }
 
 #[test]
+fn a_photograph_that_is_cut_off_is_refused() {
+    let cases = reference("files");
+    let files = cases.as_array().unwrap().iter().map(|case| bytes(&case["file"]));
+    let photographs: Vec<Vec<u8>> = files.filter(|file| file.starts_with(&[0xff, 0xd8])).collect();
+    assert!(!photographs.is_empty());
+    for file in photographs {
+        for length in [file.len() / 3, file.len() / 2, file.len() - 2] {
+            let why = decode_file(&file[..length]).unwrap_err();
+            assert!(why.contains("cut off"), "{why}");
+        }
+        // What other programs put behind a picture does no harm.
+        assert!(decode_file(&[&file[..], b"more"].concat()).is_ok());
+    }
+}
+
+#[test]
 fn other_sizes_are_pillows_to_the_bit() {
     let set = reference("sizes");
     let from = ["height", "width"].map(|key| set[key].as_u64().unwrap() as usize);
