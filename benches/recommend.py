@@ -109,6 +109,7 @@ def spread(name, values, seconds):
 
 
 def measure(args, rows, folder):
+    values, times = [], []
     for seed in range(args.seeds):
         order = list(range(len(rows)))
         random.Random(seed).shuffle(order)
@@ -116,21 +117,30 @@ def measure(args, rows, folder):
             report, seconds = run(
                 args.tesla, folder, rows, order[: len(order) // 5], JESTER, {}, seed
             )
-            test = report["test"]
-            spread(f"jester NMAE, seed {seed}", [test["interactions"]["nmae"]], seconds)
+            values.append(report["test"]["interactions"]["nmae"])
+            times.append(seconds)
+            spread(f"jester NMAE, seed {seed}", values[-1:], seconds)
             continue
-        found, total = [], 0.0
-        for fold in range(5):
-            report, seconds = run(args.tesla, folder, rows, order[fold::5], MF, {}, seed)
-            found.append(report["test"]["metrics"]["rmse"])
-            total += seconds
-        spread(f"movielens mf RMSE, seed {seed}", found, total)
-        report, seconds = run(
-            args.tesla, folder, rows, order[: len(order) // 4], BPR, BPR_TRAIN, seed
-        )
-        test = report["test"]
-        spread(f"movielens bpr NDCG@10, seed {seed}", [test["metrics"]["ndcg"]], seconds)
-        print("   ", {k: test["metrics"][k] for k in test["metrics"]}, "baselines", test["baselines"])
+        if args.only != "bpr":
+            found, total = [], 0.0
+            for fold in range(5):
+                report, seconds = run(args.tesla, folder, rows, order[fold::5], MF, {}, seed)
+                found.append(report["test"]["metrics"]["rmse"])
+                total += seconds
+            values.append(sum(found) / 5)
+            times.append(total / 5)
+            spread(f"movielens mf RMSE, seed {seed}", found, total)
+        if args.only != "mf":
+            report, seconds = run(
+                args.tesla, folder, rows, order[: len(order) // 4], BPR, BPR_TRAIN, seed
+            )
+            test = report["test"]
+            values.append(test["metrics"]["ndcg"])
+            times.append(seconds)
+            spread(f"movielens bpr NDCG@10, seed {seed}", values[-1:], seconds)
+            print("   ", test["metrics"], "baselines", test["baselines"])
+    if args.json:
+        print(json.dumps({"values": values, "seconds": sum(times) / len(times)}))
 
 
 def tune(args, rows, folder):
@@ -160,6 +170,8 @@ def main():
     parser.add_argument("--tesla", default="target/release/tesla")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tune", choices=["mf", "bpr"])
+    parser.add_argument("--only", choices=["mf", "bpr"], help="one of the models of `movielens`")
+    parser.add_argument("--json", action="store_true", help="end with a line for `real_sets.py`")
     args = parser.parse_args()
     rows = ratings(args.kind, args.path)
     with tempfile.TemporaryDirectory() as folder:
