@@ -39,7 +39,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         false => Style::Quiet,
     };
     let mut progress = Progress::new(style);
-    let data = progress.read(&Sources::open(&config.data, &base)?)?;
+    let data = progress.read(&Sources::open(&config.data, &base)?.with_columns(&config.columns))?;
     let found = data.frame.fingerprint()?;
     if found != provenance.data_sha256 {
         bail!(

@@ -24,9 +24,9 @@ use crate::{Error, Place, Result};
 /// A CSV file, or anything separated by one character or by runs of blanks.
 ///
 /// All rows are looked at before a column's type is settled, so a late exception cannot surprise.
-/// A column is a number (`Float64`) when every value that is not missing is one, or when at least
-/// 99 % of them are and these are at least 100: the others are then bad rows, named with their
-/// line. Any other column is text (`Utf8`).
+/// A column is a number (`Float64`) when every value that is not missing is one, or nearly every: at
+/// least 99 % of them and these at least 100, or, in a short table, all but one. The others are then
+/// bad rows, named with their line. Any other column is text (`Utf8`).
 ///
 /// That first look reads the columns as the first rows suggest, and keeps the rows as far as memory
 /// allows: where the suggestion holds, which is nearly always, the file is read only once.
@@ -176,10 +176,7 @@ impl CsvSource {
         let mut bytes = 0;
         for block in blocks {
             let (seen, rows) = block??;
-            for (total, seen) in std::iter::zip(&mut total, seen) {
-                total.present += seen.present;
-                total.numbers += seen.numbers;
-            }
+            std::iter::zip(&mut total, seen).for_each(|(total, seen)| total.merge(seen));
             let rows = rows.unwrap_or_default();
             bytes += rows.iter().map(|r| r.rows.get_array_memory_size()).sum::<usize>();
             kept.extend(rows);

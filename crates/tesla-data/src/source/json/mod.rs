@@ -145,7 +145,7 @@ impl Source for JsonSource {
         }
         let fields = std::iter::zip(&columns.names, &columns.seen)
             // A missing object leaves a missing value behind, which is no column of its own.
-            .filter(|(name, seen)| seen.present > 0 || !columns.has_inside(name))
+            .filter(|(name, seen)| seen.has_values() || !columns.has_inside(name))
             .map(|(name, seen)| Field::new(name, seen.data_type(), true));
         Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
     }
@@ -483,8 +483,7 @@ impl Columns {
                 self.names.len() - 1
             });
             if !value.is_null() {
-                self.seen[at].present += 1;
-                self.seen[at].numbers += usize::from(value.is_number());
+                self.seen[at].add(value.as_f64());
                 let kind = Kind::of(value);
                 self.kinds[at] = Some(self.kinds[at].map_or(kind, |known| known.and(kind)));
             }
