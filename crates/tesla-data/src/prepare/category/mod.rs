@@ -73,7 +73,8 @@ pub(super) struct CategoryFit {
     counts: Vec<u64>,
     sums: Option<Sums>,
     rows: usize,
-    /// The last level, where it stands in for missing ones.
+    /// Whether the last level stands in for missing ones.
+    pub(super) carries: bool,
     last: usize,
 }
 
@@ -94,6 +95,7 @@ impl CategoryFit {
             counts: vec![0],
             sums: (config.encode == Some(Encode::Target)).then(|| Sums::new(classes)),
             rows: 0,
+            carries: config.impute == Some(Impute::ForwardFill),
             last: MISSING,
         })
     }
@@ -110,11 +112,10 @@ impl CategoryFit {
             return Ok(());
         }
         let values = downcast::<StringArray>(values)?;
-        let forward = self.config.impute == Some(Impute::ForwardFill);
         for (at, value) in values.iter().enumerate() {
             let level = match value {
                 Some(value) => self.level(value),
-                None if forward => self.last,
+                None if self.carries => self.last,
                 None => MISSING,
             };
             self.last = level;

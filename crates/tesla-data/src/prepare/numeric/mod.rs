@@ -62,7 +62,8 @@ pub(super) struct NumericFit {
     /// The moments of `ln(1 + x)`, where they are asked for and the values are not held.
     logs: Option<Moments>,
     missing: u64,
-    /// The last value, where it stands in for missing ones.
+    /// Whether the last value stands in for missing ones.
+    pub(super) carries: bool,
     last: Option<f64>,
     /// The values, where what is asked for has no smaller exact summary.
     values: Option<Values>,
@@ -83,6 +84,7 @@ impl NumericFit {
             moments: Moments::default(),
             logs: logs.then(Moments::default),
             missing: 0,
+            carries: config.impute == Some(Impute::ForwardFill),
             last: None,
             values,
         })
@@ -90,7 +92,7 @@ impl NumericFit {
 
     pub(super) fn update(&mut self, values: &ArrayRef) -> Result<()> {
         let values = downcast::<Float64Array>(values)?;
-        let forward = self.config.impute == Some(Impute::ForwardFill);
+        let forward = self.carries;
         if values.null_count() == 0 && !forward {
             values.values().iter().for_each(|v| self.add(*v));
             return Ok(());
