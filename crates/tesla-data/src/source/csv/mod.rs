@@ -17,6 +17,7 @@ use super::{Batches, Input, Reading, Scanned, Seen, Source, text};
 use crate::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, StringArray};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::CsvConfig;
+use crate::error::list;
 use crate::frame::downcast;
 use crate::table::MEMORY;
 use crate::{Error, Place, Result};
@@ -108,6 +109,18 @@ impl CsvSource {
                 })
                 .collect::<Result<_>>()?,
             (false, []) => (1..=count).map(|i| format!("c{i}")).collect(),
+            (false, given) if given.len() == count + 1 && self.config.may_lack.is_some() => {
+                let lacks = |name: &&String| Some(*name) == self.config.may_lack.as_ref();
+                given.iter().filter(|name| !lacks(name)).cloned().collect()
+            }
+            (false, given) if given.len() != count && self.config.may_lack.is_some() => {
+                let reason = format!(
+                    "has {count} fields in its first line: expected the columns that the model was trained with and no header, {}, or all of them but `{}`",
+                    list(given),
+                    self.config.may_lack.as_deref().unwrap_or_default()
+                );
+                return Err(Error::source(self.name(), reason));
+            }
             (false, given) if given.len() != count => {
                 let reason = format!(
                     "has {count} fields in its first line, but `names` lists {}",
@@ -120,10 +133,14 @@ impl CsvSource {
         let mut sorted: Vec<&String> = names.iter().collect();
         sorted.sort();
         if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            let reason = format!(
-                "names the column `{}` twice: say `header = false`, `skip_rows = 1` and `names` in `[data.csv]` to name the columns yourself",
-                twice[0]
-            );
+            let cure = match self.dialect.number(twice[0].as_bytes()) {
+                // A name that is a number is none.
+                Some(_) => "say `header = false` in `[data.csv]` where the first line is a row",
+                None => {
+                    "say `header = false`, `skip_rows = 1` and `names` in `[data.csv]` to name the columns yourself"
+                }
+            };
+            let reason = format!("names the column `{}` twice: {cure}", twice[0]);
             return Err(Error::source(self.name(), reason));
         }
         Ok(names)
@@ -580,6 +597,10 @@ mod tests {
         insta_like(&message("a,b\n1,2\n3\n"), "`t.csv` line 3: 1 fields");
         insta_like(&message(""), "`t.csv` is empty");
         insta_like(&message("a,a\n1,2\n"), "names the column `a` twice");
+        insta_like(
+            &message("7,7\n1,2\n"),
+            "names the column `7` twice: say `header = false` in `[data.csv]`",
+        );
         insta_like(&message("a,b\n"), "`t.csv` has no rows");
     }
 
