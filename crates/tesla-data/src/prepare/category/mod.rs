@@ -37,7 +37,7 @@ pub struct FittedCategory {
     /// Whether there is a place behind the levels for rare and unknown ones.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rare: bool,
-    /// Whether a missing value becomes the one of the row before, where there is one.
+    /// Whether a missing value becomes the last one before, where there is one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub forward_fill: bool,
     /// What each place and then an unknown level is encoded as, where that is not the place:

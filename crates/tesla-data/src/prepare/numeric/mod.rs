@@ -33,7 +33,7 @@ pub struct FittedNumeric {
     /// The smallest and the largest value of the training rows, where they had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
-    /// Whether a missing value becomes the one of the row before, where there is one.
+    /// Whether a missing value becomes the last one before, where there is one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forward_fill: bool,
     /// Whether a 0/1 number says that the value is missing.
