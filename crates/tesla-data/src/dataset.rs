@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::arrow::array::ArrayRef;
 use crate::arrow::datatypes::{DataType, Field, Schema};
 use crate::config::{ColumnConfigs, DataConfig, SplitBy, SplitConfig};
-use crate::contract::ColumnKind;
+use crate::contract::{ColumnKind, Task};
 use crate::interactions::InteractionsConfig;
 use crate::prepare::{Groups, SequenceConfig, read_numbers};
 use crate::source::Reading;
@@ -156,16 +156,26 @@ impl<'a> Sources<'a> {
         retyped(&schema, DataType::Float64, said)
     }
 
-    /// The columns, of which those that are said to be something else than numbers are read as texts
-    /// where a value is no number.
+    /// The columns, of which those that hold names are read as texts where a value is no number.
     fn as_text(&self, schema: &Schema, frame: &Frame) -> Schema {
         let lists = [frame.bad(), frame.nulled()].into_iter().flatten();
         let at_fault: BTreeSet<&str> = lists.filter_map(|bad| bad.column.as_deref()).collect();
-        let said = |name: &str| {
-            let kind = self.kinds.get(name).is_some_and(|kind| *kind != ColumnKind::Numeric);
-            kind && at_fault.contains(name)
-        };
-        retyped(schema, DataType::Utf8, said)
+        retyped(schema, DataType::Utf8, |name| at_fault.contains(name) && self.is_name(name))
+    }
+
+    /// Whether a column is said to hold anything but numbers: names that may happen to be digits.
+    fn is_name(&self, column: &str) -> bool {
+        let data = self.config;
+        let is = |name: &Option<String>| name.as_deref() == Some(column);
+        match self.kinds.get(column) {
+            Some(kind) => *kind != ColumnKind::Numeric,
+            None => {
+                (data.task == Some(Task::Classification) && is(&data.target))
+                    || (data.split.by == Some(SplitBy::Group) && is(&data.split.column))
+                    || data.sequence.iter().any(|sequence| is(&sequence.group))
+                    || data.interactions.iter().any(|i| i.is_side(column))
+            }
+        }
     }
 
     /// What is left of each group of the test source after its last row, where that is said.
@@ -498,6 +508,23 @@ mod tests {
         assert_eq!(kind_of_x(&contract), ColumnKind::Text);
         let (data, contract) = read_as(&rows, Some(ColumnKind::Numeric), crate::OnBad::Quarantine);
         assert_eq!((kind_of_x(&contract), data.frame.bad().len()), (ColumnKind::Numeric, 4));
+    }
+
+    #[test]
+    fn a_class_that_is_no_number_is_a_class() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows: String = (0..200).map(|i| format!("{i},{}\n", i % 3)).collect();
+        std::fs::write(folder.path().join("t.csv"), format!("x,y\n{rows}200,other\n")).unwrap();
+        let mut data = DataConfig {
+            source: Paths::from("t.csv"),
+            target: Some("y".into()),
+            ..Default::default()
+        };
+        assert_eq!(Dataset::load(&data, folder.path()).unwrap().frame.len(), 200);
+        data.task = Some(Task::Classification);
+        let frame = Dataset::load(&data, folder.path()).unwrap().frame;
+        let contract = Contract::infer(&frame, &data, &Default::default()).unwrap();
+        assert_eq!(contract.target().unwrap().categories, ["0", "1", "2", "other"]);
     }
 
     #[test]

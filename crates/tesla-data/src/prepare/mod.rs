@@ -44,6 +44,7 @@ pub use category::FittedCategory;
 pub use image::FittedImage;
 pub(crate) use image::decode_file;
 pub use notice::ColumnNotice;
+pub(crate) use numeric::normal_quantile;
 pub use numeric::{Curve, FittedNumeric, NORMAL_QUANTILE, QUANTILE_THRESHOLD};
 pub use outliers::without_outliers;
 pub use pass::Pass;

@@ -15,6 +15,7 @@ use crate::{Error, Result};
 pub use curve::{Curve, QUANTILE_THRESHOLD};
 pub(super) use moments::Moments;
 pub use normal::NORMAL_QUANTILE;
+pub(crate) use normal::normal_quantile;
 use order::Sorted;
 pub(super) use order::Values;
 
@@ -208,7 +209,16 @@ impl NumericFit {
             (Scale::Robust | Scale::QuantileUniform | Scale::QuantileNormal, None)
             | (Scale::YeoJohnson, None) => unreachable!("`wants_values` asks for the values"),
         }
-        Ok(fitted)
+        // A bundle cannot say infinity, and nothing could be learned beside it.
+        let learned = [fitted.fill, fitted.mean, fitted.scale];
+        match learned
+            .iter()
+            .chain(fitted.bins.iter().flatten())
+            .all(|x| x.is_finite())
+        {
+            true => Ok(fitted),
+            false => Err(too_far(&fitted.name, range.unwrap_or_default())),
+        }
     }
 }
 
@@ -250,6 +260,12 @@ fn check(name: &str, config: &ColumnConfig) -> Result<()> {
 pub(super) fn no_logarithm(name: &str, value: f64) -> Error {
     Error::Config(format!(
         "column `{name}` holds {value}, of which `log1p` takes no logarithm: expected numbers above -1; use `scale = \"yeo_johnson\"`"
+    ))
+}
+
+pub(super) fn too_far(name: &str, [min, max]: [f64; 2]) -> Error {
+    Error::Config(format!(
+        "column `{name}` goes from {min:e} to {max:e}, which is too far to be scaled: expected numbers whose squares can be summed; say `range` in `[columns.{name}]` to set such rows apart"
     ))
 }
 
@@ -458,6 +474,29 @@ mod tests {
         let f = fit(&far, yeo_johnson);
         assert_eq!(f.curve, Some(Curve::YeoJohnson { lambda: 1.0 }));
         assert!(f.scale > 0.1, "{}", f.scale);
+    }
+
+    #[test]
+    fn numbers_that_are_too_far_apart_are_refused_by_name() {
+        let refused = |scale: Option<Scale>, values: [f64; 2]| {
+            let config = ColumnConfig {
+                scale,
+                ..Default::default()
+            };
+            let mut fit = NumericFit::new("x", &config, 1).unwrap();
+            let values: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+            fit.update(&values).unwrap();
+            fit.finish().err().map(|error| error.to_string())
+        };
+        let message = refused(None, [-1e308, 1e308]).unwrap();
+        assert!(
+            message.starts_with("column `x` goes from -1e308 to 1e308, which is too far"),
+            "{message}"
+        );
+        assert!(refused(Some(Scale::MinMax), [-1e308, 1e308]).is_some());
+        // What can be computed is, and what a bundle stores can be read back.
+        assert_eq!(refused(None, [1e150, -1e150]), None);
+        assert_eq!(refused(Some(Scale::MaxAbs), [1e308, 1.0]), None);
     }
 
     #[test]
