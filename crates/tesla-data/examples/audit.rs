@@ -55,7 +55,7 @@ fn one(path: &str, mut file: File, folder: &Path) -> Result<bool, Box<dyn std::e
     let classes = data.frame.class_ids(&contract)?;
     let split = data.split(&file.data, classes.as_deref(), 1)?;
     let start = std::time::Instant::now();
-    let found = audit(&data, &contract, &split, &file.audit, &file.data.split)?;
+    let found = audit(&data, &contract, &split, &file.audit, &file.data, &file.columns)?;
     println!("{path}: {} findings in {:.1} s", found.len(), start.elapsed().as_secs_f64());
     for finding in &found {
         println!("  {:?}: {finding}", finding.severity);

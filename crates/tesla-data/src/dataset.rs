@@ -1,9 +1,11 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::arrow::array::ArrayRef;
 use crate::arrow::datatypes::{DataType, Field, Schema};
-use crate::config::{DataConfig, SplitBy, SplitConfig};
+use crate::config::{ColumnConfigs, DataConfig, SplitBy, SplitConfig};
+use crate::contract::{ColumnKind, Task};
 use crate::interactions::InteractionsConfig;
 use crate::prepare::{Groups, SequenceConfig, read_numbers};
 use crate::source::Reading;
@@ -27,6 +29,7 @@ pub struct Dataset {
 /// What `[data]` names, opened and not yet read.
 pub struct Sources<'a> {
     config: &'a DataConfig,
+    kinds: BTreeMap<&'a str, ColumnKind>,
     base: &'a Path,
     source: Arc<dyn Source>,
     valid: Option<Arc<dyn Source>>,
@@ -63,11 +66,20 @@ impl<'a> Sources<'a> {
         };
         Ok(Self {
             config,
+            kinds: BTreeMap::new(),
             base,
             source: open(&config.source)?,
             valid: own(&config.valid)?,
             test: own(&config.test)?,
         })
+    }
+
+    /// With what `[columns]` says that columns hold. Without it, whether a column of a file is a number
+    /// or a text is told by its values alone.
+    pub fn with_columns(mut self, columns: &'a ColumnConfigs) -> Self {
+        let kinds = columns.iter().filter_map(|(name, c)| Some((name.as_str(), c.kind?)));
+        self.kinds = kinds.collect();
+        self
     }
 
     /// How far [`Sources::read`] is, for whoever watches from another thread.
@@ -86,9 +98,8 @@ impl<'a> Sources<'a> {
             let (memory, on_bad) = (config.memory_bytes(), config.on_bad);
             Frame::read(source.clone(), &Arc::new(schema), memory, on_bad)
         };
-        let schema = without_dropped(&*self.source, config)?;
-        // Texts and numbers are told apart once: a source of its own may happen to hold digits only.
-        let own = |source: &Option<Arc<dyn Source>>| -> Result<Option<Frame>> {
+        let mut schema = self.as_said(without_dropped(&*self.source, config)?);
+        let own = |source: &Option<Arc<dyn Source>>, schema: &Schema| -> Result<Option<Frame>> {
             let Some(source) = source else {
                 return Ok(None);
             };
@@ -101,8 +112,14 @@ impl<'a> Sources<'a> {
             let fields: Vec<_> = fields.collect();
             read(source, Schema::new(fields)).map(Some)
         };
-        let (valid, test) = (own(&self.valid)?, own(&self.test)?);
-        let frame = read(&self.source, schema)?;
+        let mut frame = read(&self.source, schema.clone())?;
+        let as_text = self.as_text(&schema, &frame);
+        if as_text != schema {
+            // Rare enough to read again.
+            (frame, schema) = (read(&self.source, as_text.clone())?, as_text);
+        }
+        // Texts and numbers are told apart once: a source of its own may happen to hold digits only.
+        let (valid, test) = (own(&self.valid, &schema)?, own(&self.test, &schema)?);
         let after = self.after()?;
         let with_target = |frame: Frame, after: Option<&[f64]>| {
             let frame = match &config.interactions {
@@ -131,6 +148,34 @@ impl<'a> Sources<'a> {
                 .map(|path| Split::load(&self.base.join(path)))
                 .transpose()?,
         })
+    }
+
+    /// The columns, of which those that are said to be numbers are read as numbers.
+    fn as_said(&self, schema: Schema) -> Schema {
+        let said = |name: &str| self.kinds.get(name) == Some(&ColumnKind::Numeric);
+        retyped(&schema, DataType::Float64, said)
+    }
+
+    /// The columns, of which those that hold names are read as texts where a value is no number.
+    fn as_text(&self, schema: &Schema, frame: &Frame) -> Schema {
+        let lists = [frame.bad(), frame.nulled()].into_iter().flatten();
+        let at_fault: BTreeSet<&str> = lists.filter_map(|bad| bad.column.as_deref()).collect();
+        retyped(schema, DataType::Utf8, |name| at_fault.contains(name) && self.is_name(name))
+    }
+
+    /// Whether a column is said to hold anything but numbers: names that may happen to be digits.
+    fn is_name(&self, column: &str) -> bool {
+        let data = self.config;
+        let is = |name: &Option<String>| name.as_deref() == Some(column);
+        match self.kinds.get(column) {
+            Some(kind) => *kind != ColumnKind::Numeric,
+            None => {
+                (data.task == Some(Task::Classification) && is(&data.target))
+                    || (data.split.by == Some(SplitBy::Group) && is(&data.split.column))
+                    || data.sequence.iter().any(|sequence| is(&sequence.group))
+                    || data.interactions.iter().any(|i| i.is_side(column))
+            }
+        }
     }
 
     /// What is left of each group of the test source after its last row, where that is said.
@@ -382,6 +427,18 @@ fn is_plain(field: &Field) -> bool {
     field.metadata().is_empty() && matches!(field.data_type(), DataType::Float64 | DataType::Utf8)
 }
 
+/// The columns, the plain ones that are `said` as this type.
+fn retyped(schema: &Schema, kind: DataType, said: impl Fn(&str) -> bool) -> Schema {
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| match is_plain(field) && said(field.name()) {
+            true => Arc::new(field.as_ref().clone().with_data_type(kind.clone())),
+            false => field.clone(),
+        });
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
 /// The columns of a source but those that are left out, which must exist: what is wrong in them is
 /// of no concern.
 fn without_dropped(source: &dyn Source, config: &DataConfig) -> Result<Schema> {
@@ -403,6 +460,72 @@ fn without_dropped(source: &dyn Source, config: &DataConfig) -> Result<Schema> {
 mod tests {
     use super::*;
     use crate::source::{CsvSource, Input};
+
+    /// The table `x,y` of one file, with `kind` said of `x` where it is.
+    fn read_as(rows: &str, kind: Option<ColumnKind>, on_bad: crate::OnBad) -> (Dataset, Contract) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t.csv"), format!("x,y\n{rows}")).unwrap();
+        let data = DataConfig {
+            source: Paths::from("t.csv"),
+            target: Some("y".into()),
+            on_bad,
+            ..Default::default()
+        };
+        let column = crate::config::ColumnConfig {
+            kind,
+            ..Default::default()
+        };
+        let columns: ColumnConfigs = kind.map(|_| ("x".to_string(), column)).into_iter().collect();
+        let sources = Sources::open(&data, folder.path()).unwrap().with_columns(&columns);
+        let data_set = sources.read().unwrap();
+        let contract = Contract::infer(&data_set.frame, &data, &columns).unwrap();
+        (data_set, contract)
+    }
+
+    #[test]
+    fn a_slip_in_a_short_column_of_numbers_is_a_bad_row() {
+        let rows = |slips: &[usize]| -> String {
+            let cell = |i: usize| match slips.contains(&i) {
+                true => "oops".to_string(),
+                false => format!("{i}.5"),
+            };
+            (0..40)
+                .map(|i| format!("{},{}\n", cell(i), ["a", "b"][i % 2]))
+                .collect()
+        };
+        let (one, rows) = (rows(&[7]), rows(&[7, 17, 27, 37]));
+        let kind_of_x = |contract: &Contract| contract.columns[0].kind;
+        let (data, contract) = read_as(&one, None, crate::OnBad::Quarantine);
+        assert_eq!((kind_of_x(&contract), data.frame.len()), (ColumnKind::Numeric, 39));
+        assert_eq!(data.frame.bad()[0].value.as_deref(), Some("oops"));
+        let (data, _) = read_as(&one, None, crate::OnBad::Null);
+        assert_eq!((data.frame.len(), data.frame.nulled().len()), (40, 1));
+        // What is said counts for more than the values.
+        let (data, contract) = read_as(&one, Some(ColumnKind::Category), crate::OnBad::Quarantine);
+        assert_eq!((kind_of_x(&contract), data.frame.len()), (ColumnKind::Category, 40));
+        assert!(contract.columns[0].categories.contains(&"oops".to_string()));
+        let (_, contract) = read_as(&rows, None, crate::OnBad::Quarantine);
+        assert_eq!(kind_of_x(&contract), ColumnKind::Text);
+        let (data, contract) = read_as(&rows, Some(ColumnKind::Numeric), crate::OnBad::Quarantine);
+        assert_eq!((kind_of_x(&contract), data.frame.bad().len()), (ColumnKind::Numeric, 4));
+    }
+
+    #[test]
+    fn a_class_that_is_no_number_is_a_class() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows: String = (0..200).map(|i| format!("{i},{}\n", i % 3)).collect();
+        std::fs::write(folder.path().join("t.csv"), format!("x,y\n{rows}200,other\n")).unwrap();
+        let mut data = DataConfig {
+            source: Paths::from("t.csv"),
+            target: Some("y".into()),
+            ..Default::default()
+        };
+        assert_eq!(Dataset::load(&data, folder.path()).unwrap().frame.len(), 200);
+        data.task = Some(Task::Classification);
+        let frame = Dataset::load(&data, folder.path()).unwrap().frame;
+        let contract = Contract::infer(&frame, &data, &Default::default()).unwrap();
+        assert_eq!(contract.target().unwrap().categories, ["0", "1", "2", "other"]);
+    }
 
     #[test]
     fn listed_numbers_count_bad_rows_too() {

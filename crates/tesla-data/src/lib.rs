@@ -84,4 +84,4 @@ pub use samples::{Inputs, Samples, Target};
 pub use sink::ParquetSink;
 pub use source::Source;
 pub use split::Split;
-pub use suggest::nearest;
+pub use suggest::{in_plain_words, nearest};

@@ -368,7 +368,8 @@ fn look_for_leaks(
         }
         return Ok(());
     }
-    let findings = audit::audit(data, contract, split, &config.audit, &config.data.split)?;
+    let findings =
+        audit::audit(data, contract, split, &config.audit, &config.data, &config.columns)?;
     let grave: Vec<String> = findings
         .iter()
         .filter(|finding| finding.severity == Severity::Stop)
@@ -497,7 +498,7 @@ pub fn findings(config: &Config, data: &Dataset) -> Result<Vec<Finding>> {
     let data = data.settle(&contract, &config.data.bad_policy())?;
     let classes = data.frame.class_ids(&contract)?;
     let split = data.split(&config.data, classes.as_deref(), config.train.seed)?;
-    Ok(audit::audit(&data, &contract, &split, &config.audit, &config.data.split)?)
+    Ok(audit::audit(&data, &contract, &split, &config.audit, &config.data, &config.columns)?)
 }
 
 /// A source of its own where there is one, else the given rows of `frame`; `None` of nothing.

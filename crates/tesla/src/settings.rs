@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use tesla::Config;
-use tesla_data::nearest;
 use tesla_data::source::is_url;
+use tesla_data::{in_plain_words, nearest};
 
 /// Reads a configuration.
 pub(crate) fn load(path: &Path) -> Result<Config> {
@@ -44,7 +44,8 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Config> {
             valid.join(", ")
         );
     }
-    bail!("`{name}` {}: {}", place(text, start), message.trim_end().replace('\n', ", "))
+    let message = in_plain_words(&message.trim_end().replace('\n', ", "));
+    bail!("`{name}` {}: {message}", place(text, start))
 }
 
 /// Where `word` stands as a whole word from `start` on, or `start`.

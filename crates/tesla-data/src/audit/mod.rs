@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AuditConfig, AuditLevel, SplitConfig};
+use crate::config::{AuditConfig, AuditLevel, ColumnConfigs, DataConfig};
 use crate::error::list;
 use crate::{Contract, Dataset, Error, Result, Split, nearest};
 
@@ -61,6 +61,8 @@ pub enum FindingKind {
     SharedGroups,
     /// Rows to test on are older than rows to train on.
     TimeOverlap,
+    /// Missing values are filled from the row before, but rows do not follow each other in time.
+    RowOrder,
     /// A feature alone tells the target.
     TellsTarget,
     /// A value of a feature tells that a row is of a rare class.
@@ -72,12 +74,13 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::RepeatedRows,
         Self::RepeatedTexts,
         Self::RepeatedImages,
         Self::SharedGroups,
         Self::TimeOverlap,
+        Self::RowOrder,
         Self::TellsTarget,
         Self::GivesAway,
         Self::Sibling,
@@ -92,6 +95,7 @@ impl FindingKind {
             Self::RepeatedImages => "repeated_images",
             Self::SharedGroups => "shared_groups",
             Self::TimeOverlap => "time_overlap",
+            Self::RowOrder => "row_order",
             Self::TellsTarget => "tells_target",
             Self::GivesAway => "gives_away",
             Self::Sibling => "sibling",
@@ -118,7 +122,7 @@ impl fmt::Display for Finding {
 }
 
 /// Looks at settled rows and how they are divided. Features are judged by the training rows alone.
-/// What `config` accepts is left out; the gravest findings come first.
+/// `said` and `columns` are what the run says of its data. What `config` accepts is left out; the gravest findings come first.
 ///
 /// # Errors
 /// When a configured column or an accepted kind does not exist, or rows cannot be read.
@@ -127,7 +131,8 @@ pub fn audit(
     contract: &Contract,
     split: &Split,
     config: &AuditConfig,
-    divided: &SplitConfig,
+    said: &DataConfig,
+    columns: &ColumnConfigs,
 ) -> Result<Vec<Finding>> {
     check(config)?;
     if config.level == AuditLevel::Off {
@@ -135,8 +140,13 @@ pub fn audit(
     }
     let parts = Parts::of(data, split);
     let mut found = repeats::repeats(&parts, contract)?;
+    let divided = &said.split;
     found.extend(parts::shared_groups(&parts, contract, split, config, divided)?);
     found.extend(parts::time_overlap(&parts, split, config, divided)?);
+    // Windows have an order of their own, which filling goes by.
+    if said.sequence.is_none() {
+        found.extend(parts::row_order(&parts, contract, config, divided, columns)?);
+    }
     found.extend(tells::tells(&parts, contract)?);
     found.retain(|finding| !config.accept.contains(&finding.key()));
     if config.level == AuditLevel::Warn {

@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use super::{Finding, FindingKind, Severity};
 use crate::arrow::array::{Array, ArrayRef};
-use crate::config::{AuditConfig, SplitBy, SplitConfig};
+use crate::config::{AuditConfig, ColumnConfigs, Impute, SplitBy, SplitConfig};
+use crate::contract::{ColumnKind, ColumnRule};
 use crate::frame::as_strings;
 use crate::profile::warnings::{count, percent};
 use crate::split::{Key, times};
@@ -234,6 +235,72 @@ pub(super) fn time_overlap(
             ),
             fix: format!("divide by time with `split = {{ by = \"time\", column = \"{name}\" }}`"),
         });
+    }
+    Ok(findings)
+}
+
+/// Columns that fill missing values from the row before, in rows that are not in the order of time:
+/// of the column that is named, else of the only one that holds times.
+pub(super) fn row_order(
+    parts: &Parts<'_>,
+    contract: &Contract,
+    config: &AuditConfig,
+    divided: &SplitConfig,
+    columns: &ColumnConfigs,
+) -> Result<Vec<Finding>> {
+    let fills = |rule: &&ColumnRule| {
+        let said = columns.get(&rule.name).and_then(|column| column.impute.as_ref());
+        said == Some(&Impute::ForwardFill) && rule.nullable
+    };
+    let filled: Vec<&str> = contract
+        .features()
+        .filter(fills)
+        .map(|rule| rule.name.as_str())
+        .collect();
+    if filled.is_empty() {
+        return Ok(Vec::new());
+    }
+    let by_time = (divided.by == Some(SplitBy::Time)).then_some(divided.column.as_deref());
+    let mut kinds = contract.columns.iter().filter(|rule| rule.kind == ColumnKind::Time);
+    let only = kinds.next().filter(|_| kinds.next().is_none());
+    let named = config.time.as_deref().or(by_time.flatten());
+    let Some(time) = named.or(only.map(|rule| rule.name.as_str())) else {
+        return Ok(Vec::new());
+    };
+    let mut findings = Vec::new();
+    for part in &parts.all {
+        let Some(values) = column_of(parts, part.frame, time)? else {
+            continue;
+        };
+        let place = |row: usize| part.frame.place(row);
+        let key = Key {
+            name: time,
+            values: &values,
+            place: &place,
+        };
+        let times = times(key)?;
+        let known: Vec<u32> = part
+            .rows
+            .iter()
+            .copied()
+            .filter(|row| times[*row as usize].is_some())
+            .collect();
+        let back = known
+            .windows(2)
+            .find(|pair| times[pair[1] as usize] < times[pair[0] as usize]);
+        let Some(back) = back else { continue };
+        findings.extend(filled.iter().map(|name| Finding {
+            kind: FindingKind::RowOrder,
+            severity: Severity::Warn,
+            column: Some(name.to_string()),
+            message: format!(
+                "`{name}` fills missing values from the row before, but the {} rows do not follow each other by `{time}` (first at {})",
+                part.name,
+                part.place(back[1])
+            ),
+            fix: format!("sort the rows by `{time}`"),
+        }));
+        break;
     }
     Ok(findings)
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::{ColumnConfig, CsvConfig, DataConfig};
+use crate::config::{ColumnConfig, CsvConfig, DataConfig, SplitConfig};
 use crate::contract::{ColumnKind, Role};
 use crate::source::{CsvSource, ImageFolder, Input};
 use crate::{BadPolicy, Frame};
@@ -42,7 +42,7 @@ fn look(
         .settle(&contract, &BadPolicy::default())
         .unwrap();
     let parts = fifths(data_set.frame.len(), split.by);
-    audit(&data_set, &contract, &parts, config, split).unwrap()
+    audit(&data_set, &contract, &parts, config, &data, &columns).unwrap()
 }
 
 fn fifths(rows: usize, by: Option<crate::config::SplitBy>) -> Split {
@@ -153,7 +153,8 @@ fn images_repeat_byte_for_byte() {
         &contract,
         &fifths(20, None),
         &AuditConfig::default(),
-        &SplitConfig::default(),
+        &DataConfig::default(),
+        &Default::default(),
     );
     assert_eq!(kinds(&found.unwrap()), [(RepeatedImages, Stop, "image")]);
 }
@@ -284,4 +285,46 @@ fn what_is_known_is_accepted_by_name() {
     };
     let error = check(&config).unwrap_err().to_string();
     assert!(error.contains("did you mean `id_like`"), "{error}");
+}
+
+#[test]
+fn filling_forward_needs_rows_in_the_order_of_time() {
+    let data = DataConfig {
+        target: Some("y".into()),
+        ..Default::default()
+    };
+    let columns: ColumnConfigs =
+        serde_json::from_str(r#"{"x": {"impute": "forward_fill"}}"#).unwrap();
+    let found = |days: [u32; 10], sequence: bool| {
+        let rows = days.iter().enumerate().map(|(i, day)| {
+            let x = if i % 2 == 0 {
+                format!("{i}.5")
+            } else {
+                String::new()
+            };
+            format!("2024-01-{day:02},{x},{}\n", ["a", "b"][i / 2 % 2])
+        });
+        let frame = read(&format!("when,x,y\n{}", rows.collect::<String>()));
+        let contract = Contract::infer(&frame, &data, &columns).unwrap();
+        let data = DataConfig {
+            sequence: sequence.then(Default::default),
+            ..data.clone()
+        };
+        let parts = fifths(10, None);
+        let config = AuditConfig::default();
+        let mut found =
+            audit(&Dataset::from_frame(frame), &contract, &parts, &config, &data, &columns)
+                .unwrap();
+        found.retain(|finding| finding.kind == RowOrder);
+        found
+    };
+    let in_order = [1, 2, 3, 4, 5, 5, 7, 8, 9, 10];
+    let mut back = in_order;
+    back.swap(5, 6);
+    assert_eq!((found(in_order, false), found(back, true)), (vec![], vec![]));
+    let text = found(back, false)[0].to_string();
+    assert_eq!(
+        text,
+        "`x` fills missing values from the row before, but the training rows do not follow each other by `when` (first at `t.csv` line 8): sort the rows by `when`, or say `accept = [\"row_order:x\"]` in `[audit]`"
+    );
 }

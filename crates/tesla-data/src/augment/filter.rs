@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::Erase;
 use super::geometry::within;
+use crate::prepare::normal_quantile;
 
 /// Blurs one plane: torchvision's `gaussian_blur`, the kernel cut off at three standard deviations
 /// and the image mirrored at its edges.
@@ -77,49 +78,6 @@ impl Noise {
     }
 }
 
-/// The normal distribution's quantile of `p` in 0..1, to 2e-9 (P. Acklam's rational functions).
-fn normal_quantile(p: f64) -> f64 {
-    const A: [f64; 6] = [
-        -3.969683028665376e1,
-        2.209460984245205e2,
-        -2.759285104469687e2,
-        1.38357751867269e2,
-        -3.066479806614716e1,
-        2.506628277459239,
-    ];
-    const B: [f64; 6] = [
-        -5.447609879822406e1,
-        1.615858368580409e2,
-        -1.556989798598866e2,
-        6.680131188771972e1,
-        -1.328068155288572e1,
-        1.0,
-    ];
-    const C: [f64; 6] = [
-        -7.784894002430293e-3,
-        -3.223964580411365e-1,
-        -2.400758277161838,
-        -2.549732539343734,
-        4.374664141464968,
-        2.938163982698783,
-    ];
-    const D: [f64; 5] =
-        [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1.0];
-    let sum = |terms: &[f64], x: f64| terms.iter().fold(0.0, |sum, term| sum * x + term);
-    let tail = |p: f64| {
-        let q = (-2.0 * p.ln()).sqrt();
-        sum(&C, q) / sum(&D, q)
-    };
-    if p < 0.02425 {
-        tail(p)
-    } else if p > 1.0 - 0.02425 {
-        -tail(1.0 - p)
-    } else {
-        let q = p - 0.5;
-        sum(&A, q * q) * q / sum(&B, q * q)
-    }
-}
-
 /// Blackens one rectangle, or none: torchvision's `RandomErasing`.
 pub(super) fn erase(
     config: &Erase,
@@ -147,18 +105,6 @@ pub(super) fn erase(
                 }
             }
             return;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quantiles_of_the_normal_distribution() {
-        for (p, expected) in [(0.5, 0.0), (0.975, 1.959963984540054), (0.001, -3.090232306167813)] {
-            assert!((normal_quantile(p) - expected).abs() < 1e-8, "{p}");
         }
     }
 }

@@ -120,8 +120,9 @@ pub enum Impute {
     Median,
     /// The most frequent value of the training rows; of several, the smallest.
     Mode,
-    /// The value of the row before, in the order of the rows that are prepared at one time. Where
-    /// there is none yet: the mean of a number, the most frequent category.
+    /// The last value before: with `[data.sequence]` in the same group and by its `order`, otherwise
+    /// in the rows as they stand. Where there is none yet: the mean of a number, the most frequent
+    /// category.
     ForwardFill,
     /// A level of its own (categories).
     Missing,

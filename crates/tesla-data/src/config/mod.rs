@@ -7,7 +7,7 @@ mod split;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::Task;
+use crate::contract::{Contract, Task};
 use crate::interactions::InteractionsConfig;
 use crate::paths::Paths;
 use crate::prepare::SequenceConfig;
@@ -163,6 +163,25 @@ impl DataConfig {
         data
     }
 
+    /// As new rows are read for a model that keeps `contract`: of a CSV file without a header, the
+    /// columns are those of the training rows, all of them or all but the target.
+    pub fn for_new_rows(&self, contract: &Contract) -> Self {
+        let mut data = self.clone();
+        if data.csv.header {
+            return data;
+        }
+        if data.csv.names.is_empty() {
+            // What is dropped is no part of the contract, and a column of the file all the same.
+            let known = contract.columns.iter().map(|rule| &rule.name).chain(&data.drop);
+            let number = |name: &String| name.strip_prefix('c')?.parse::<usize>().ok();
+            let last = known.filter_map(number).max().unwrap_or(0);
+            data.csv.names = (1..=last).map(|i| format!("c{i}")).collect();
+        }
+        let target = contract.target().map(|rule| rule.name.clone());
+        data.csv.may_lack = target.filter(|name| data.csv.names.contains(name));
+        data
+    }
+
     /// Whether windows are built by the column.
     pub(crate) fn is_key(&self, column: &str) -> bool {
         self.sequence
@@ -186,6 +205,8 @@ impl DataConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arrow::array::AsArray;
+    use crate::arrow::datatypes::Float64Type;
 
     #[test]
     fn no_path_and_no_secret_travels_with_a_model() {
@@ -203,6 +224,47 @@ mod tests {
         assert!(text.contains("host/rows") && text.contains("test.csv"), "{text}");
         assert!(!text.contains("hunter2") && !text.contains("/home"), "{text}");
         assert!(text.contains("file") && !text.contains("pictures"), "{text}");
+    }
+
+    #[test]
+    fn new_rows_without_a_header_may_be_without_the_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        let open = |text: &str, data: &DataConfig| {
+            std::fs::write(&path, text).unwrap();
+            crate::source::open(&path, data)
+        };
+        // The target comes first, and the third column is dropped.
+        for names in [vec![], ["y", "a", "b", "x"].map(String::from).to_vec()] {
+            let name = |i: usize| names.get(i).cloned().unwrap_or(format!("c{}", i + 1));
+            let data = DataConfig {
+                target: Some(name(0)),
+                drop: vec![name(2)],
+                csv: CsvConfig {
+                    header: false,
+                    names: names.clone(),
+                    ..Default::default()
+                },
+                ..Default::default()
+            };
+            let source = open("u,1.5,0,2.5\nv,3.5,0,4\n", &data).unwrap();
+            let fields = source.schema().unwrap().project(&[0, 1, 3]).unwrap();
+            let rows = crate::Frame::read(source.into(), &fields.into(), MEMORY, OnBad::Fail);
+            let contract = Contract::infer(&rows.unwrap(), &data, &Default::default()).unwrap();
+            let new = data.for_new_rows(&contract);
+            for text in ["1.5,0,2.5\n", "v,1.5,0,2.5\n"] {
+                let source = open(text, &new).unwrap();
+                let rows = contract.read(source, crate::contract::Need::Features).unwrap();
+                let rows = rows.to_batch().unwrap();
+                let found: Vec<f64> = (0..2)
+                    .map(|at| rows.column(at).as_primitive::<Float64Type>().value(0))
+                    .collect();
+                assert_eq!(found, [1.5, 2.5], "{text}");
+            }
+            let error = open("1.5,2.5\n", &new).err().unwrap().to_string();
+            let expected = format!("or all of them but `{}`", name(0));
+            assert!(error.ends_with(&expected), "{error}");
+        }
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub struct CsvConfig {
     /// UTF-8 when not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
+    /// Of `names`, the one that a file may be without: new rows have no target.
+    #[serde(skip)]
+    pub may_lack: Option<String>,
 }
 
 impl Default for CsvConfig {
@@ -74,6 +77,7 @@ impl Default for CsvConfig {
             decimal: '.',
             trim: true,
             encoding: None,
+            may_lack: None,
         }
     }
 }

@@ -21,7 +21,7 @@ mod time;
 #[cfg(test)]
 mod tests;
 
-use crate::arrow::array::{Float64Array, RecordBatch};
+use crate::arrow::array::{ArrayRef, Float64Array, RecordBatch};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,7 @@ pub use category::FittedCategory;
 pub use image::FittedImage;
 pub(crate) use image::decode_file;
 pub use notice::ColumnNotice;
+pub(crate) use numeric::normal_quantile;
 pub use numeric::{Curve, FittedNumeric, NORMAL_QUANTILE, QUANTILE_THRESHOLD};
 pub use outliers::without_outliers;
 pub use pass::Pass;
@@ -156,17 +157,22 @@ impl<'a> Pipeline<'a> {
             Fit::Category(fit) => fit.wants_target(),
             _ => false,
         });
+        let filled = self.filled(&mut fits, &learned, train)?;
         let mut start = 0;
         for batch in train.batches()? {
             let place = |row: usize| train.place(start + row);
             let rows = self.contract.conform(&batch?, Need::Target, &place)?;
             let rows = rows.project(&learned_at)?;
+            let mut columns = rows.columns().to_vec();
+            for (at, values) in &filled {
+                columns[*at] = values.slice(start, rows.num_rows());
+            }
             let schema = rows.schema();
             let target = match wants_target {
                 true => self.target_of(&rows)?,
                 false => Target::Absent,
             };
-            let columns = schema.fields().par_iter().zip(rows.columns());
+            let columns = schema.fields().par_iter().zip(&columns);
             fits.par_iter_mut()
                 .zip(columns)
                 .try_for_each(|(fit, (field, values))| match fit {
@@ -202,6 +208,45 @@ impl<'a> Pipeline<'a> {
             sequence: self.sequence.clone(),
             interactions: None,
         })
+    }
+
+    /// The training values of columns with `forward_fill`, each with its place among those that are
+    /// learned from, once they are filled in the order of their groups. Nothing is carried from one
+    /// row to the next then.
+    fn filled(
+        &self,
+        fits: &mut [Fit],
+        learned: &[(usize, &ColumnRule)],
+        train: &Selection<'_>,
+    ) -> Result<Vec<(usize, ArrayRef)>> {
+        let Some(sequence) = &self.sequence else {
+            return Ok(Vec::new());
+        };
+        let (mut places, mut names) = (Vec::new(), Vec::new());
+        for (at, (fit, (_, rule))) in std::iter::zip(fits, learned).enumerate() {
+            let carries = match fit {
+                Fit::Numeric(fit) => &mut fit.carries,
+                Fit::Category(fit) => &mut fit.carries,
+                _ => continue,
+            };
+            if std::mem::take(carries) {
+                places.push(at);
+                names.push(rule.name.as_str());
+            }
+        }
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut start = 0;
+        let batches = train.batches()?.map(|batch| {
+            let first = start;
+            let place = |row: usize| train.place(first + row);
+            let rows = self.contract.conform(&batch?, Need::Target, &place)?;
+            start += rows.num_rows();
+            Ok(rows)
+        });
+        let filled = sequence.filled(&names, batches, &|row| train.place(row))?;
+        Ok(std::iter::zip(places, filled).collect())
     }
 
     /// The target of some rows, which conform.
@@ -327,6 +372,7 @@ impl FittedPipeline {
         rows: &Selection<'_>,
         stride: usize,
     ) -> Result<Samples> {
+        pass.look_ahead(rows.batches()?, &|row| rows.place(row))?;
         let mut keys = Vec::new();
         let mut dense = FloatsBuilder::new(self.width(), rows.frame().memory());
         let mut images: Option<ImageSet> = None;

@@ -16,6 +16,16 @@ pub struct Pass<'a> {
     row: Option<usize>,
     /// The last number or name of each column that fills missing values with it.
     last: Vec<Last>,
+    /// Of sequences: what is known of the rows to come.
+    ahead: Option<Ahead>,
+}
+
+/// For each feature that fills missing values in the order of groups its values in all rows to come,
+/// filled, and how many of these rows have come.
+#[derive(Clone)]
+struct Ahead {
+    columns: Vec<Option<ArrayRef>>,
+    start: usize,
 }
 
 #[derive(Clone, Default)]
@@ -40,7 +50,31 @@ impl<'a> Pass<'a> {
             pipeline,
             row,
             last: vec![Last::default(); pipeline.features.len()],
+            ahead: None,
         }
+    }
+
+    /// Looks at all rows to come, which conform and are whole groups, where sequences fill missing
+    /// values. Otherwise the next rows are taken for whole groups.
+    pub(super) fn look_ahead(
+        &mut self,
+        batches: impl Iterator<Item = Result<RecordBatch>>,
+        place: &dyn Fn(usize) -> String,
+    ) -> Result<()> {
+        let Some(sequence) = &self.pipeline.sequence else {
+            return Ok(());
+        };
+        let asked: Vec<Option<&str>> = self.pipeline.features.iter().map(fills).collect();
+        let names: Vec<&str> = asked.iter().copied().flatten().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let mut filled = sequence.filled(&names, batches, place)?.into_iter();
+        self.ahead = Some(Ahead {
+            columns: asked.iter().map(|asked| asked.and_then(|_| filled.next())).collect(),
+            start: 0,
+        });
+        Ok(())
     }
 
     /// The next rows in full precision, row-major, `[rows, width]`. They must conform to the
@@ -112,7 +146,15 @@ impl<'a> Pass<'a> {
         rows: &RecordBatch,
         place: impl Fn(&dyn Fn(&mut [f64]) -> Result<()>, &mut [T]) -> Result<()> + Sync,
     ) -> Result<Vec<T>> {
+        let whole = self.ahead.is_none();
+        if whole {
+            let batch = std::iter::once(Ok(rows.clone()));
+            self.look_ahead(batch, &|row| format!("row {}", row + 1))?;
+        }
         let columns = self.columns(rows)?;
+        if whole {
+            self.ahead = None;
+        }
         let width = self.pipeline.width();
         let mut out = vec![T::default(); rows.num_rows() * width];
         let many = (TASK / width.max(1)).clamp(64, 4096);
@@ -135,6 +177,7 @@ impl<'a> Pass<'a> {
     }
 
     fn columns(&mut self, rows: &RecordBatch) -> Result<Vec<Column<'a>>> {
+        let ahead = self.ahead.as_ref();
         let features = self.pipeline.features.iter().zip(&mut self.last).enumerate();
         let columns = features.map(|(i, (feature, last))| {
             let fields = rows.schema_ref().fields();
@@ -144,9 +187,15 @@ impl<'a> Pass<'a> {
                 _ => column(rows, feature.name())?.0,
             };
             let came = rows.column(at).clone();
-            let filled = match feature {
-                FittedColumn::Numeric(f) if f.forward_fill => f.filled(&came, &mut last.number)?,
-                FittedColumn::Category(f) if f.forward_fill => f.filled(&came, &mut last.name)?,
+            let by_group = ahead.and_then(|ahead| Some((ahead.columns[i].as_ref()?, ahead.start)));
+            let filled = match (feature, by_group) {
+                (_, Some((all, start))) => all.slice(start, rows.num_rows()),
+                (FittedColumn::Numeric(f), _) if f.forward_fill => {
+                    f.filled(&came, &mut last.number)?
+                }
+                (FittedColumn::Category(f), _) if f.forward_fill => {
+                    f.filled(&came, &mut last.name)?
+                }
                 _ => came.clone(),
             };
             Ok(Column {
@@ -155,8 +204,22 @@ impl<'a> Pass<'a> {
                 filled,
             })
         });
-        columns.collect()
+        let columns = columns.collect();
+        if let Some(ahead) = &mut self.ahead {
+            ahead.start += rows.num_rows();
+        }
+        columns
     }
+}
+
+/// The column, where it fills missing values from rows before.
+fn fills(feature: &FittedColumn) -> Option<&str> {
+    let fills = match feature {
+        FittedColumn::Numeric(f) => f.forward_fill,
+        FittedColumn::Category(f) => f.forward_fill,
+        _ => false,
+    };
+    fills.then(|| feature.name())
 }
 
 /// Writes rows from `start` on, as many as `out` has room for; it holds zeros. `row` is the number

@@ -1,7 +1,7 @@
 use crate::arrow::array::{ArrayRef, Float64Array, StringArray};
 use serde::{Deserialize, Serialize};
 
-use super::numeric::{Moments, no_logarithm};
+use super::numeric::{Moments, no_logarithm, too_far};
 use crate::config::{ColumnConfig, Scale};
 use crate::contract::{ColumnRule, Task};
 use crate::frame::downcast;
@@ -122,10 +122,14 @@ impl TargetFit {
                 if log && self.least <= -1.0 {
                     return Err(no_logarithm(&name, self.least));
                 }
+                let range = self.moments.seen().unwrap_or_default();
                 let (mean, scale) = match self.scale {
                     Scale::None => (0.0, 1.0),
                     _ => (self.moments.mean(), self.moments.scale()),
                 };
+                if !(mean.is_finite() && scale.is_finite()) {
+                    return Err(too_far(&name, range));
+                }
                 Ok(FittedTarget::Value {
                     name,
                     mean,

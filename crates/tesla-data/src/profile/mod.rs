@@ -174,7 +174,7 @@ pub fn profile(frame: &Frame, data: &DataConfig, columns: &ColumnConfigs) -> Res
         warnings: Vec::new(),
         columns,
     };
-    profile.warnings = warnings::of_profile(&profile, target.as_ref());
+    profile.warnings = warnings::of_profile(&profile, target.as_ref(), data.csv.header);
     profile.warnings.extend(found.into_iter().flatten());
     profile.warnings.sort_by_key(|warning| warning.kind);
     Ok(profile)

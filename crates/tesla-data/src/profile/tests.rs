@@ -242,3 +242,25 @@ fn what_does_not_exist_is_said() {
     let error = profile(&frame, &data, &Default::default()).unwrap_err().to_string();
     assert_eq!(error, "no column `agee` in `t.csv` (did you mean `age`?): it has `age`, `y`");
 }
+
+#[test]
+fn a_file_without_a_header_and_numbers_out_of_this_world() {
+    let rows: String = (0..40)
+        .map(|i| format!("{}.5,{},{}\n", i, i % 7, ["a", "b"][i % 2]))
+        .collect();
+    let p = of(&format!("3.5,2,a\n{rows}"), None);
+    assert_eq!(warned(&p, WarningKind::NoHeader), [""]);
+    assert!(p.warnings[0].message.contains("called `3.5`, `2`, `a`"), "{:?}", p.warnings[0]);
+    // Years may be names of columns, and one name alone may be a value.
+    for header in ["2019,2020,a", "x,y,a"] {
+        assert_eq!(warned(&of(&format!("{header}\n{rows}"), None), WarningKind::NoHeader), [""; 0]);
+    }
+    let p = of(&format!("x,n,c\n{rows}-1e308,1,a\n1e308,2,b\n"), None);
+    assert_eq!(warned(&p, WarningKind::Extreme), ["x"]);
+    assert!(
+        p.warnings
+            .iter()
+            .any(|w| w.message.starts_with("`x` goes from -1e308 to 1e308: "))
+    );
+    assert_eq!(warned(&of(&format!("x,n,c\n{rows}"), None), WarningKind::Extreme), [""; 0]);
+}

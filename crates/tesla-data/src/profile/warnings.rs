@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::cells::{Cells, Seen};
 use super::relation::{Target, Tells};
 use super::{ColumnProfile, Profile, share};
-use crate::contract::{ColumnKind, Role};
+use crate::contract::{ColumnKind, Role, number};
+use crate::error::list;
 
 /// Something suspicious.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +27,12 @@ pub enum WarningKind {
     PerfectPredictor,
     /// Rows could not be read.
     Quarantined,
+    /// The first line of the file names no columns: it is a row like the others.
+    NoHeader,
     /// Rows lack the target.
     TargetMissing,
+    /// A number is so large that hardly anything can be learned beside it.
+    Extreme,
     /// Images cannot be read.
     UnreadableImages,
     /// Some classes are much rarer than others.
@@ -47,8 +52,16 @@ const MIN_ROWS: usize = 20;
 /// The commonest class may have this many times the rows of the rarest.
 const BALANCED: usize = 10;
 
-/// What is suspicious about the data set as a whole.
-pub(super) fn of_profile(profile: &Profile, target: Option<&Target<'_>>) -> Vec<Warning> {
+/// Numbers beyond this stand for something missing, or are slips: their squares leave 32 bits.
+const EXTREME: f64 = 1e20;
+
+/// What is suspicious about the data set as a whole. `header` says whether the first line of a file
+/// was taken for the names of its columns.
+pub(super) fn of_profile(
+    profile: &Profile,
+    target: Option<&Target<'_>>,
+    header: bool,
+) -> Vec<Warning> {
     let mut found = Vec::new();
     let mut warn = |kind, message| {
         found.push(Warning {
@@ -68,6 +81,19 @@ pub(super) fn of_profile(profile: &Profile, target: Option<&Target<'_>>) -> Vec<
             reason.first
         );
         warn(WarningKind::Quarantined, message);
+    }
+    let like_values = profile
+        .columns
+        .iter()
+        .filter(|column| is_like_a_value(column))
+        .count();
+    if header && 2 * like_values >= profile.columns.len() && like_values > 0 {
+        let names = profile.columns.iter().take(5).map(|column| column.name.clone());
+        let message = format!(
+            "the first line looks like a row, since the columns are called {} as values are: say `header = false` in `[data.csv]`, and `names` if you like",
+            list(&names.collect::<Vec<_>>())
+        );
+        warn(WarningKind::NoHeader, message);
     }
     if profile.duplicates > 0 {
         let message = format!(
@@ -133,6 +159,13 @@ pub(super) fn of_column(
         );
         warn(WarningKind::TargetMissing, message);
     }
+    if let Some(numbers) = column.numbers.as_ref().filter(|n| n.max.max(-n.min) > EXTREME) {
+        let message = format!(
+            "`{name}` goes from {:e} to {:e}: numbers beyond {EXTREME:e} stand for something missing or are slips, and hide all others; say `range` or `clip` in `[columns.{name}]`",
+            numbers.min, numbers.max
+        );
+        warn(WarningKind::Extreme, message);
+    }
     match column.distinct.count {
         0 => warn(WarningKind::Constant, format!("`{name}` has no values: drop it")),
         1 if column.kind != ColumnKind::Image && column.missing == 0 => {
@@ -170,6 +203,15 @@ pub(super) fn of_column(
         }
     }
     found
+}
+
+/// Whether the name of a column could be one of its values.
+fn is_like_a_value(column: &ColumnProfile) -> bool {
+    match &column.numbers {
+        Some(numbers) => number(column.name.as_bytes())
+            .is_some_and(|name| (numbers.min..=numbers.max).contains(&name)),
+        None => column.top.iter().any(|level| level.value == column.name),
+    }
 }
 
 /// A different value in every row, and either one word each, or whole numbers that count the rows.

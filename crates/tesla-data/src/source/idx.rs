@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::arrow::array::{ArrayRef, LargeBinaryBuilder, RecordBatch, StringBuilder};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::{BATCH_ROWS, Batches, IMAGE_KEY, Input, Source};
+use super::{BATCH_BYTES, BATCH_ROWS, Batches, IMAGE_KEY, Input, Source};
 use crate::fingerprint::hash_files;
 use crate::{Error, Result};
 
@@ -96,8 +96,10 @@ impl Source for IdxSource {
         let mut labels = self.labels.as_ref().map(header).transpose()?;
         let mut left = self.count;
         let schema = schema.clone();
+        // Large images come fewer at a time.
+        let most = (BATCH_BYTES / (self.height * self.width)).clamp(1, BATCH_ROWS);
         let mut next = move || {
-            let rows = left.min(BATCH_ROWS);
+            let rows = left.min(most);
             left -= rows;
             (rows > 0).then(|| -> Result<_> {
                 let mut pixels = vec![0; self.height * self.width];
@@ -195,5 +197,17 @@ mod tests {
         assert_eq!(source.scan(&source.schema().unwrap()).unwrap().count(), 1);
         let error = crate::Frame::read_all(Box::new(source)).err().unwrap();
         assert!(error.to_string().contains("is truncated"), "{error}");
+    }
+
+    #[test]
+    fn large_images_come_a_few_at_a_time() {
+        let side = 4096;
+        let mut data = vec![0, 0, 8, 3];
+        data.extend([3u32, side, side].map(u32::to_be_bytes).concat());
+        data.resize(16 + 3 * (side * side) as usize, 7);
+        let source = IdxSource::open(Input::from_bytes("x-images-idx3-ubyte", data)).unwrap();
+        let batches = source.scan(&source.schema().unwrap()).unwrap();
+        let rows: Vec<usize> = batches.map(|batch| batch.unwrap().rows.num_rows()).collect();
+        assert_eq!(rows, [2, 1]);
     }
 }

@@ -33,7 +33,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if let Some(target) = &args.target {
         config.data.target = Some(target.clone());
     }
-    let data = Sources::open(&config.data, &base)?.read()?;
+    let data = Sources::open(&config.data, &base)?
+        .with_columns(&config.columns)
+        .read()?;
     let findings = tesla_train::findings(&config, &data)?;
     let mut stdout = std::io::stdout().lock();
     if args.json {

@@ -44,7 +44,7 @@ fn open_rows(
     bundle: &Bundle,
 ) -> Result<(Box<dyn Source>, BadPolicy)> {
     let config: Option<Config> = serde_json::from_value(bundle.provenance.config.clone()).ok();
-    let mut config = config.unwrap_or_default().data;
+    let mut config = config.unwrap_or_default().data.for_new_rows(&bundle.contract);
     // Where pictures lie beside new rows is not where they lay beside the old ones.
     config.images.root = images.map(|folder| folder.display().to_string());
     if !source::is_url(data) {

@@ -60,7 +60,8 @@ pub(crate) fn run(args: Args) -> Result<()> {
         true => Style::Bar,
         false => Style::Quiet,
     };
-    let data = Progress::new(style).read(&Sources::open(&config.data, &base)?)?;
+    let data = Progress::new(style)
+        .read(&Sources::open(&config.data, &base)?.with_columns(&config.columns))?;
     let found = profile(&data.frame, &config.data, &config.columns)?;
 
     if let Some(path) = &args.html {

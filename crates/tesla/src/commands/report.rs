@@ -6,7 +6,7 @@ use clap::Parser;
 use serde_json::json;
 use tesla::evaluate::Options;
 use tesla::{Bundle, Config, Dataset, Device, DeviceChoice, Predictor, Report};
-use tesla_data::{Selection, Split, hex_sha256};
+use tesla_data::{Selection, Sources, Split, hex_sha256};
 
 use super::{open_device, write_whole};
 use crate::report::{Subject, look};
@@ -173,7 +173,9 @@ fn stored(run: &Path, bundle: &Bundle) -> [Option<Report>; 2] {
 /// The rows of a run and how they were divided, where its data is there and the same.
 fn data(run: &Path, bundle: &Bundle) -> Result<(Dataset, Split)> {
     let config = settings::load(&run.join(PROGRAM))?;
-    let data = Dataset::load(&config.data, Path::new(""))?;
+    let data = Sources::open(&config.data, Path::new(""))?
+        .with_columns(&config.columns)
+        .read()?;
     if data.frame.fingerprint()? != bundle.provenance.data_sha256 {
         anyhow::bail!("`{}` has changed since the training", data.frame.name());
     }

@@ -108,7 +108,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
         log: None,
         stop: stop_on_interrupt(),
     };
-    let data = observer.progress.read(&Sources::open(&config.data, &base)?)?;
+    let data = observer
+        .progress
+        .read(&Sources::open(&config.data, &base)?.with_columns(&config.columns))?;
     let device = open_device(choice)?;
     if args.dry_run {
         observer.progress.finish();

@@ -51,7 +51,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             }
             false => format!("the data is looked for in `{}`", base.display()),
         })?;
-    let data = progress.read(&sources)?;
+    let data = progress.read(&sources.with_columns(&config.columns))?;
     let found = data.frame.fingerprint()?;
     if found != provenance.data_sha256 {
         bail!(

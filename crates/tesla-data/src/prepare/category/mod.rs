@@ -37,7 +37,7 @@ pub struct FittedCategory {
     /// Whether there is a place behind the levels for rare and unknown ones.
     #[serde(default, skip_serializing_if = "is_default")]
     pub rare: bool,
-    /// Whether a missing value becomes the one of the row before, where there is one.
+    /// Whether a missing value becomes the last one before, where there is one.
     #[serde(default, skip_serializing_if = "is_default")]
     pub forward_fill: bool,
     /// What each place and then an unknown level is encoded as, where that is not the place:
@@ -73,7 +73,8 @@ pub(super) struct CategoryFit {
     counts: Vec<u64>,
     sums: Option<Sums>,
     rows: usize,
-    /// The last level, where it stands in for missing ones.
+    /// Whether the last level stands in for missing ones.
+    pub(super) carries: bool,
     last: usize,
 }
 
@@ -94,6 +95,7 @@ impl CategoryFit {
             counts: vec![0],
             sums: (config.encode == Some(Encode::Target)).then(|| Sums::new(classes)),
             rows: 0,
+            carries: config.impute == Some(Impute::ForwardFill),
             last: MISSING,
         })
     }
@@ -110,11 +112,10 @@ impl CategoryFit {
             return Ok(());
         }
         let values = downcast::<StringArray>(values)?;
-        let forward = self.config.impute == Some(Impute::ForwardFill);
         for (at, value) in values.iter().enumerate() {
             let level = match value {
                 Some(value) => self.level(value),
-                None if forward => self.last,
+                None if self.carries => self.last,
                 None => MISSING,
             };
             self.last = level;

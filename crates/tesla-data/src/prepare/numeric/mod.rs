@@ -15,6 +15,7 @@ use crate::{Error, Result};
 pub use curve::{Curve, QUANTILE_THRESHOLD};
 pub(super) use moments::Moments;
 pub use normal::NORMAL_QUANTILE;
+pub(crate) use normal::normal_quantile;
 use order::Sorted;
 pub(super) use order::Values;
 
@@ -33,7 +34,7 @@ pub struct FittedNumeric {
     /// The smallest and the largest value of the training rows, where they had any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
-    /// Whether a missing value becomes the one of the row before, where there is one.
+    /// Whether a missing value becomes the last one before, where there is one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forward_fill: bool,
     /// Whether a 0/1 number says that the value is missing.
@@ -62,7 +63,8 @@ pub(super) struct NumericFit {
     /// The moments of `ln(1 + x)`, where they are asked for and the values are not held.
     logs: Option<Moments>,
     missing: u64,
-    /// The last value, where it stands in for missing ones.
+    /// Whether the last value stands in for missing ones.
+    pub(super) carries: bool,
     last: Option<f64>,
     /// The values, where what is asked for has no smaller exact summary.
     values: Option<Values>,
@@ -83,6 +85,7 @@ impl NumericFit {
             moments: Moments::default(),
             logs: logs.then(Moments::default),
             missing: 0,
+            carries: config.impute == Some(Impute::ForwardFill),
             last: None,
             values,
         })
@@ -90,7 +93,7 @@ impl NumericFit {
 
     pub(super) fn update(&mut self, values: &ArrayRef) -> Result<()> {
         let values = downcast::<Float64Array>(values)?;
-        let forward = self.config.impute == Some(Impute::ForwardFill);
+        let forward = self.carries;
         if values.null_count() == 0 && !forward {
             values.values().iter().for_each(|v| self.add(*v));
             return Ok(());
@@ -206,7 +209,16 @@ impl NumericFit {
             (Scale::Robust | Scale::QuantileUniform | Scale::QuantileNormal, None)
             | (Scale::YeoJohnson, None) => unreachable!("`wants_values` asks for the values"),
         }
-        Ok(fitted)
+        // A bundle cannot say infinity, and nothing could be learned beside it.
+        let learned = [fitted.fill, fitted.mean, fitted.scale];
+        match learned
+            .iter()
+            .chain(fitted.bins.iter().flatten())
+            .all(|x| x.is_finite())
+        {
+            true => Ok(fitted),
+            false => Err(too_far(&fitted.name, range.unwrap_or_default())),
+        }
     }
 }
 
@@ -248,6 +260,12 @@ fn check(name: &str, config: &ColumnConfig) -> Result<()> {
 pub(super) fn no_logarithm(name: &str, value: f64) -> Error {
     Error::Config(format!(
         "column `{name}` holds {value}, of which `log1p` takes no logarithm: expected numbers above -1; use `scale = \"yeo_johnson\"`"
+    ))
+}
+
+pub(super) fn too_far(name: &str, [min, max]: [f64; 2]) -> Error {
+    Error::Config(format!(
+        "column `{name}` goes from {min:e} to {max:e}, which is too far to be scaled: expected numbers whose squares can be summed; say `range` in `[columns.{name}]` to set such rows apart"
     ))
 }
 
@@ -456,6 +474,29 @@ mod tests {
         let f = fit(&far, yeo_johnson);
         assert_eq!(f.curve, Some(Curve::YeoJohnson { lambda: 1.0 }));
         assert!(f.scale > 0.1, "{}", f.scale);
+    }
+
+    #[test]
+    fn numbers_that_are_too_far_apart_are_refused_by_name() {
+        let refused = |scale: Option<Scale>, values: [f64; 2]| {
+            let config = ColumnConfig {
+                scale,
+                ..Default::default()
+            };
+            let mut fit = NumericFit::new("x", &config, 1).unwrap();
+            let values: ArrayRef = Arc::new(Float64Array::from(values.to_vec()));
+            fit.update(&values).unwrap();
+            fit.finish().err().map(|error| error.to_string())
+        };
+        let message = refused(None, [-1e308, 1e308]).unwrap();
+        assert!(
+            message.starts_with("column `x` goes from -1e308 to 1e308, which is too far"),
+            "{message}"
+        );
+        assert!(refused(Some(Scale::MinMax), [-1e308, 1e308]).is_some());
+        // What can be computed is, and what a bundle stores can be read back.
+        assert_eq!(refused(None, [1e150, -1e150]), None);
+        assert_eq!(refused(Some(Scale::MaxAbs), [1e308, 1.0]), None);
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl Moments {
         self.range.unwrap_or_default()
     }
 
-    /// The population standard deviation; 1 where it is 0, so that dividing is harmless.
+    /// The population standard deviation; 1 where it is 0, so that dividing is harmless, and infinite
+    /// where the squares are too large to be summed.
     pub(in crate::prepare) fn scale(mut self) -> f64 {
         if self.range.is_none_or(|[min, max]| min == max) {
             return 1.0;
@@ -61,8 +62,10 @@ impl Moments {
             deviations.add(product);
             deviations.add(a.mul_add(b, -product));
         }
-        match (deviations.sum() / n).sqrt() {
-            s if s > 0.0 => s,
+        match deviations.sum() / n {
+            // An infinity less another.
+            variance if variance.is_nan() => f64::INFINITY,
+            variance if variance > 0.0 => variance.sqrt(),
             _ => 1.0,
         }
     }

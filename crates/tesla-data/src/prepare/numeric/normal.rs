@@ -2,7 +2,7 @@
 
 /// The value below which a standard normal number falls with probability `p`, to about 1e-16
 /// relative; infinite at 0 and 1. Wichura's algorithm AS 241 (PPND16), Applied Statistics 37 (1988).
-pub(super) fn normal_quantile(p: f64) -> f64 {
+pub(crate) fn normal_quantile(p: f64) -> f64 {
     let q = p - 0.5;
     if q.abs() <= 0.425 {
         let r = 0.180625 - q * q;

@@ -1,6 +1,7 @@
 //! Windows of rows that follow each other, and targets that lie ahead.
 
 mod config;
+mod fill;
 mod groups;
 mod life;
 mod recent;

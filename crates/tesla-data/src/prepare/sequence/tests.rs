@@ -334,3 +334,42 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn missing_values_are_filled_in_the_order_of_their_group() {
+    let text = "unit,cycle,x,c,y\na,2,,,102\nb,1,,,201\na,1,11,u,101\na,3,13,,103\nb,2,22,v,202\n";
+    let data = data(json!({ "group": "unit", "order": "cycle", "length": 1 }));
+    let columns: ColumnConfigs = serde_json::from_value(json!({
+        "x": { "scale": "none", "impute": "forward_fill", "indicator": true },
+        "c": { "encode": "ordinal", "impute": "forward_fill" },
+    }))
+    .unwrap();
+    // Nothing comes before the first row of `b`: the mean of 11, 11, 13 and 22, the commonest name.
+    let expected = [
+        [11.0, 1.0, 0.0, 1.0],
+        [14.25, 1.0, 0.0, 1.0],
+        [11.0, 0.0, 0.0, 1.0],
+        [13.0, 0.0, 0.0, 1.0],
+        [22.0, 0.0, 1.0, 1.0],
+    ];
+    let whole = frame(text);
+    let place = |row: usize| format!("row {row}");
+    for frame in [cut(&whole, &[], usize::MAX), cut(&whole, &[1, 3, 4], 1)] {
+        let contract = Contract::infer(&frame, &data, &columns).unwrap();
+        let frame = frame.settle(&contract, &data.bad_policy()).unwrap();
+        let fitted = Pipeline::new(&contract, &columns)
+            .and_then(|pipeline| pipeline.with_sequence(data.sequence.as_ref()))
+            .and_then(|pipeline| pipeline.fit(&frame.all()))
+            .unwrap();
+        for samples in [fitted.collect_train(&frame.all()), fitted.collect(&frame.all())] {
+            assert_eq!(all(&samples.unwrap()), expected.concat());
+        }
+        let rows = frame.to_batch().unwrap();
+        let rows = contract.conform(&rows, Need::Features, &place).unwrap();
+        let mut pass = fitted.pass();
+        // Each table that is predicted is one of its own.
+        for _ in 0..2 {
+            assert_eq!(all(&pass.samples(&rows, &place).unwrap()), expected.concat());
+        }
+    }
+}

@@ -17,6 +17,7 @@ use super::{Batches, Input, Reading, Scanned, Seen, Source, text};
 use crate::arrow::array::{ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, StringArray};
 use crate::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::config::CsvConfig;
+use crate::error::list;
 use crate::frame::downcast;
 use crate::table::MEMORY;
 use crate::{Error, Place, Result};
@@ -24,9 +25,9 @@ use crate::{Error, Place, Result};
 /// A CSV file, or anything separated by one character or by runs of blanks.
 ///
 /// All rows are looked at before a column's type is settled, so a late exception cannot surprise.
-/// A column is a number (`Float64`) when every value that is not missing is one, or when at least
-/// 99 % of them are and these are at least 100: the others are then bad rows, named with their
-/// line. Any other column is text (`Utf8`).
+/// A column is a number (`Float64`) when every value that is not missing is one, or nearly every: at
+/// least 99 % of them and these at least 100, or, in a short table, all but one. The others are then
+/// bad rows, named with their line. Any other column is text (`Utf8`).
 ///
 /// That first look reads the columns as the first rows suggest, and keeps the rows as far as memory
 /// allows: where the suggestion holds, which is nearly always, the file is read only once.
@@ -108,6 +109,18 @@ impl CsvSource {
                 })
                 .collect::<Result<_>>()?,
             (false, []) => (1..=count).map(|i| format!("c{i}")).collect(),
+            (false, given) if given.len() == count + 1 && self.config.may_lack.is_some() => {
+                let lacks = |name: &&String| Some(*name) == self.config.may_lack.as_ref();
+                given.iter().filter(|name| !lacks(name)).cloned().collect()
+            }
+            (false, given) if given.len() != count && self.config.may_lack.is_some() => {
+                let reason = format!(
+                    "has {count} fields in its first line: expected the columns that the model was trained with and no header, {}, or all of them but `{}`",
+                    list(given),
+                    self.config.may_lack.as_deref().unwrap_or_default()
+                );
+                return Err(Error::source(self.name(), reason));
+            }
             (false, given) if given.len() != count => {
                 let reason = format!(
                     "has {count} fields in its first line, but `names` lists {}",
@@ -120,10 +133,14 @@ impl CsvSource {
         let mut sorted: Vec<&String> = names.iter().collect();
         sorted.sort();
         if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-            let reason = format!(
-                "names the column `{}` twice: say `header = false`, `skip_rows = 1` and `names` in `[data.csv]` to name the columns yourself",
-                twice[0]
-            );
+            let cure = match self.dialect.number(twice[0].as_bytes()) {
+                // A name that is a number is none.
+                Some(_) => "say `header = false` in `[data.csv]` where the first line is a row",
+                None => {
+                    "say `header = false`, `skip_rows = 1` and `names` in `[data.csv]` to name the columns yourself"
+                }
+            };
+            let reason = format!("names the column `{}` twice: {cure}", twice[0]);
             return Err(Error::source(self.name(), reason));
         }
         Ok(names)
@@ -176,10 +193,7 @@ impl CsvSource {
         let mut bytes = 0;
         for block in blocks {
             let (seen, rows) = block??;
-            for (total, seen) in std::iter::zip(&mut total, seen) {
-                total.present += seen.present;
-                total.numbers += seen.numbers;
-            }
+            std::iter::zip(&mut total, seen).for_each(|(total, seen)| total.merge(seen));
             let rows = rows.unwrap_or_default();
             bytes += rows.iter().map(|r| r.rows.get_array_memory_size()).sum::<usize>();
             kept.extend(rows);
@@ -583,6 +597,10 @@ mod tests {
         insta_like(&message("a,b\n1,2\n3\n"), "`t.csv` line 3: 1 fields");
         insta_like(&message(""), "`t.csv` is empty");
         insta_like(&message("a,a\n1,2\n"), "names the column `a` twice");
+        insta_like(
+            &message("7,7\n1,2\n"),
+            "names the column `7` twice: say `header = false` in `[data.csv]`",
+        );
         insta_like(&message("a,b\n"), "`t.csv` has no rows");
     }
 

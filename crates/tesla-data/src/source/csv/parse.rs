@@ -119,7 +119,7 @@ impl Plan<'_> {
     ) -> ArrayRef {
         let mut values = Vec::with_capacity(rows);
         let mut missing = Vec::new();
-        let mut strange = 0;
+        let mut strange = Vec::new();
         for (row, field) in column.enumerate() {
             if self.dialect.missing.has(field) {
                 missing.push(row);
@@ -127,7 +127,7 @@ impl Plan<'_> {
                 continue;
             }
             values.push(self.dialect.number(field).unwrap_or_else(|| {
-                strange += 1;
+                strange.push(row);
                 failed.entry(row).or_insert_with(|| {
                     (at, crate::contract::not_a_number(&String::from_utf8_lossy(field)))
                 });
@@ -135,8 +135,11 @@ impl Plan<'_> {
             }));
         }
         if let Some(seen) = seen {
-            seen.present += rows - missing.len();
-            seen.numbers += rows - missing.len() - strange;
+            let present = rows - missing.len();
+            let none =
+                |row: &usize| [&missing, &strange].iter().any(|r| r.binary_search(row).is_ok());
+            let numbers = values.iter().enumerate().filter(|(row, _)| !none(row));
+            seen.add_all(present, present - strange.len(), numbers.map(|(_, value)| *value));
         }
         Arc::new(Float64Array::new(values.into(), nulls(&missing, rows)))
     }
@@ -151,8 +154,7 @@ impl Plan<'_> {
     ) -> Result<ArrayRef> {
         if let Some(seen) = seen {
             for field in column().filter(|field| !self.dialect.missing.has(field)) {
-                seen.present += 1;
-                seen.numbers += usize::from(self.dialect.number(field).is_some());
+                seen.add(self.dialect.number(field));
             }
         }
         // All at once, which is fast, and one by one only where something is not UTF-8.

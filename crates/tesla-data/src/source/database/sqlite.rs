@@ -107,16 +107,17 @@ impl Source for SqliteSource {
         while let Some(row) = rows.next().map_err(|e| self.error(e))? {
             for (at, seen) in seen.iter_mut().enumerate() {
                 match cell(row, at) {
-                    Cell::Null => continue,
-                    Cell::Integer(_) | Cell::Real(_) | Cell::Boolean(_) => seen.numbers += 1,
-                    Cell::Text(_) => {}
+                    Cell::Null => {}
+                    Cell::Integer(value) => seen.add(Some(value as f64)),
+                    Cell::Real(value) => seen.add(Some(value)),
+                    Cell::Boolean(value) => seen.add(Some(f64::from(u8::from(value)))),
+                    Cell::Text(_) => seen.add(None),
                     Cell::Unreadable(BLOB) if !self.drop.contains(&self.columns[at]) => {
                         return Err(unreadable(&self.name, &self.columns[at], BLOB));
                     }
                     // The scan sets the row apart.
-                    Cell::Unreadable(_) => continue,
+                    Cell::Unreadable(_) => {}
                 }
-                seen.present += 1;
             }
         }
         let fields: Vec<Field> = std::iter::zip(&self.columns, seen)

@@ -145,7 +145,7 @@ impl Source for JsonSource {
         }
         let fields = std::iter::zip(&columns.names, &columns.seen)
             // A missing object leaves a missing value behind, which is no column of its own.
-            .filter(|(name, seen)| seen.present > 0 || !columns.has_inside(name))
+            .filter(|(name, seen)| seen.has_values() || !columns.has_inside(name))
             .map(|(name, seen)| Field::new(name, seen.data_type(), true));
         Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
     }
@@ -374,7 +374,7 @@ impl Iterator for Lines<'_> {
             if self.line.trim_ascii().is_empty() {
                 continue;
             }
-            let value = serde_json::from_slice(&self.line).map_err(|e| Fault {
+            let value = serde_json::from_slice(self.line.trim_ascii_end()).map_err(|e| Fault {
                 value: Some(String::from_utf8_lossy(self.line.trim_ascii()).into_owned()),
                 // The line is known; serde counts from it.
                 reason: format!("not JSON: {e}").replace(" at line 1 column ", " at character "),
@@ -483,8 +483,7 @@ impl Columns {
                 self.names.len() - 1
             });
             if !value.is_null() {
-                self.seen[at].present += 1;
-                self.seen[at].numbers += usize::from(value.is_number());
+                self.seen[at].add(value.as_f64());
                 let kind = Kind::of(value);
                 self.kinds[at] = Some(self.kinds[at].map_or(kind, |known| known.and(kind)));
             }
@@ -534,6 +533,14 @@ mod tests {
 
     fn message(text: &str) -> String {
         read(text, JsonConfig::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_line_that_is_cut_says_where() {
+        let text = "{\"a\": 1}\n{\"a\": 2\n{\"a\": 3}\n";
+        let found = read(text, JsonConfig::default()).unwrap();
+        let expected = "`t.json` line 2 -: not JSON: EOF while parsing an object at character 7";
+        assert_eq!(found[1], expected);
     }
 
     #[test]
