@@ -88,6 +88,14 @@ impl Rows {
         }
     }
 
+    /// The body, where it may ask for lists of items: JSON to a model that has them.
+    pub(crate) fn lists(&self, bundle: &Bundle) -> Option<Bytes> {
+        match self {
+            Rows::Json(body) if super::lists::may_ask(body, bundle) => Some(body.clone()),
+            _ => None,
+        }
+    }
+
     /// The rows with the model's columns.
     ///
     /// # Errors
