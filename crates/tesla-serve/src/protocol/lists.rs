@@ -96,17 +96,18 @@ fn rows_of(key: &str, rows: Value, columns: &[&str]) -> Result<RecordBatch, Fail
             "`{key}` is empty: expected objects with {expected}"
         )));
     }
-    let column = |name: &&str| {
-        let text = |(at, row): (usize, &Map<String, Value>)| match row.get(*name) {
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
-            _ => Err(bad(at)),
-        };
-        let texts = rows.iter().enumerate().map(text).collect::<Result<Vec<_>, _>>()?;
-        Ok((*name, Arc::new(StringArray::from(texts)) as ArrayRef))
+    let text = |name: &str, (at, row): (usize, &Map<String, Value>)| match row.get(name) {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
+        _ => Err(bad(at)),
     };
-    let columns = columns.iter().map(column).collect::<Result<Vec<_>, Failure>>()?;
-    RecordBatch::try_from_iter(columns).map_err(|e| tesla_data::Error::from(e).into())
+    let mut arrays: Vec<(&str, ArrayRef)> = Vec::new();
+    for name in columns {
+        let texts = rows.iter().enumerate().map(|row| text(name, row));
+        let texts = texts.collect::<Result<Vec<_>, _>>()?;
+        arrays.push((name, Arc::new(StringArray::from(texts))));
+    }
+    RecordBatch::try_from_iter(arrays).map_err(|e| tesla_data::Error::from(e).into())
 }
 
 impl Lists {
