@@ -187,6 +187,6 @@ impl Loaded {
         }
         let prepared = self.predictor.prepare(&rows)?;
         self.metrics.compare(prepared.rows(), &self.bundle().contract);
-        Ok((prepared, wanted, time))
+        Ok((prepared.without_rows(), wanted, time))
     }
 }

@@ -19,7 +19,7 @@ use tesla_core::Predictor;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::model::{Asked, Loaded};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use crate::protocol::invocations::{self, Invocation};
@@ -220,7 +220,7 @@ async fn observe(State(server): Shared, request: Request, next: Next) -> Respons
     };
     drop(done);
     let mut response = match is_grpc {
-        true => response,
+        true => blamed(response),
         false => body::pack(response, accepted).await,
     };
     let status = response.status();
@@ -246,6 +246,19 @@ fn refuse(failure: Failure, is_grpc: bool) -> Response {
         true => tonic::Status::from(failure).into_http(),
         false => failure.into_response(),
     }
+}
+
+/// What the layer below calls internal is a message that cannot be read: the client's doing.
+fn blamed(mut response: Response) -> Response {
+    let status = tonic::Status::from_header_map(response.headers());
+    let is_unread = |status: tonic::Status| {
+        status.code() == tonic::Code::Internal && status.message() != error::INTERNAL
+    };
+    if status.is_some_and(is_unread) {
+        let code = HeaderValue::from(tonic::Code::InvalidArgument as i32);
+        response.headers_mut().insert("grpc-status", code);
+    }
+    response
 }
 
 /// A panic costs one request.
@@ -426,7 +439,7 @@ async fn predict(State(server): Shared, named: Named, request: Request) -> Answe
         model.predict(limits, deadline, size, move |bundle| Ok(rows.read(bundle)?.into()))
     };
     let (predictions, ()) = read(rows.size(), rows).await?;
-    Ok(Json(rows::respond(&model, &predictions)).into_response())
+    rows::respond(&model, &predictions)
 }
 
 async fn invoke(State(server): Shared, named: Named, request: Request) -> Answer {

@@ -412,6 +412,20 @@ fn a_new_version_answers_once_it_is_checked_and_can_be_rolled_back() {
 }
 
 #[test]
+fn a_grpc_message_that_cannot_be_read_is_the_fault_of_its_client() {
+    let routes = routes(Config::default());
+    for body in
+        [&[0, 0, 0, 0, 3, 255, 255, 255][..], &[9, 0, 0, 0, 1, 0], &[1, 0, 0, 0, 1, 0], &[0, 0, 0]]
+    {
+        let request =
+            post("/inference.GRPCInferenceService/ModelInfer", "application/grpc", body.to_vec());
+        let answer = runtime().block_on(routes.clone().oneshot(request)).unwrap();
+        let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_named_and_a_first_load_has_nothing_to_keep() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::new(Device::open(DeviceChoice::Flex).unwrap(), Config::default());

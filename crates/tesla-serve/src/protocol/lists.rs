@@ -84,7 +84,7 @@ fn rows_of(key: &str, rows: Value, columns: &[&str]) -> Result<RecordBatch, Fail
     let expected = named.collect::<Vec<_>>().join(" and ");
     let bad = |at: usize| {
         Failure::bad_request(format!(
-            "row {} of `{key}` has not a name for each of {expected}",
+            "row {} of `{key}` lacks a name: expected one for {expected}",
             at + 1
         ))
     };

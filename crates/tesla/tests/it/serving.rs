@@ -244,7 +244,7 @@ fn a_recommender_gives_lists() {
     for (body, said) in [
         (json!({ "user": "u007", "top": 0 }), "`top` is no number of items: expected 1 to 1000"),
         (json!({ "user": "u007", "top": "5" }), "`top` is no number"),
-        (json!({ "user": null, "top": 5 }), "row 1 of `rows` has not a name for each of `user`"),
+        (json!({ "user": null, "top": 5 }), "row 1 of `rows` lacks a name: expected one for `user`"),
         (json!({ "rows": [], "top": 5 }), "`rows` is empty"),
         (json!({ "rows": 3, "top": 5 }), "`rows` holds no rows: expected objects with `user`"),
         (json!({ "user": "u007", "top": 5, "seen": [{ "user": "u007" }] }), "row 1 of `seen`"),
