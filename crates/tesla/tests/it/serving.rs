@@ -244,7 +244,10 @@ fn a_recommender_gives_lists() {
     for (body, said) in [
         (json!({ "user": "u007", "top": 0 }), "`top` is no number of items: expected 1 to 1000"),
         (json!({ "user": "u007", "top": "5" }), "`top` is no number"),
-        (json!({ "user": null, "top": 5 }), "row 1 of `rows` lacks a name: expected one for `user`"),
+        (
+            json!({ "user": null, "top": 5 }),
+            "row 1 of `rows` lacks a name: expected one for `user`",
+        ),
         (json!({ "rows": [], "top": 5 }), "`rows` is empty"),
         (json!({ "rows": 3, "top": 5 }), "`rows` holds no rows: expected objects with `user`"),
         (json!({ "user": "u007", "top": 5, "seen": [{ "user": "u007" }] }), "row 1 of `seen`"),
@@ -254,6 +257,35 @@ fn a_recommender_gives_lists() {
         assert_eq!(status, 400, "{answer}");
         assert!(answer["error"].as_str().unwrap().starts_with(said), "{answer}");
     }
+}
+
+#[test]
+fn a_request_that_is_refused_before_its_body_is_answered_and_the_connection_goes_on() {
+    let folder = folder();
+    let server = Server::start(&iris(folder.path()), "iris");
+    let mut stream = TcpStream::connect(&server.addr).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut answer = || {
+        let (mut status, mut line, mut length) = (String::new(), String::new(), 0);
+        answers.read_line(&mut status).unwrap();
+        while line != "\r\n" {
+            line.clear();
+            answers.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        answers.read_exact(&mut vec![0; length]).unwrap();
+        status
+    };
+    let head = "POST /v2/models/nothing/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    assert!(answer().starts_with("HTTP/1.1 404"));
+    stream.write_all(&[b' '; 50_000]).unwrap();
+    stream
+        .write_all(b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    assert!(answer().starts_with("HTTP/1.1 200"));
 }
 
 #[test]
