@@ -1,18 +1,28 @@
-"""Requests a second, latency, memory and cold start of `tesla serve` beside FastAPI with ONNX Runtime.
+"""Requests a second, latency, memory and cold start of `tesla serve` beside FastAPI with ONNX Runtime and
+MLServer, on the same model and the same row.
 
-    python3 benches/peers/serving.py MODEL.tesla MODEL.onnx ROW.json [--seconds 10] [--connections 8]
+    tesla export onnx MODEL.tesla --out MODEL.onnx
+    python3 benches/peers/serving.py MODEL.tesla MODEL.onnx ROW.json [--seconds 10] [--rounds 3]
+    python3 benches/peers/serving.py MODEL.tesla ROW.json --overload 60
 
-`hey` must be installed. ROW.json holds one row as an object. FastAPI gets the same row, and hands its
-values as one 32-bit row to the network's first input (or, when the graph takes raw columns, each by its
-name). Both run after each other, with one process each, on the cores this machine has.
+`hey` must be installed. ROW.json holds one row as an object, and the graph takes raw columns, each by its
+name. Every server is one process, gets the cores of this machine for itself, and has its turn in each
+round; printed are medians of the rounds. The peers are installed into `--venvs`, a folder with `fastapi`
+and `mlserver`, or made there; one that cannot be installed is left out with a word.
+
+With `--overload`, a server that takes up to `--at-work` requests at a time is asked by as many clients
+(its capacity), then for that many seconds by clients that together send twice as much.
 """
 
 import argparse
+import csv
+import io
 import json
 import os
 import pathlib
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,26 +30,54 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-APP = """
+SESSION = """
 import json, os
 import numpy as np, onnxruntime
+options = onnxruntime.SessionOptions()
+# Faster than more for one row of a small network.
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(os.environ["ONNX"], options)
+kinds = {"tensor(string)": object, "tensor(double)": np.float64, "tensor(float)": np.float32}
+inputs = [(i.name, kinds[i.type]) for i in session.get_inputs()]
+names = [o.name for o in session.get_outputs()]
+empty = {object: "", np.float64: np.nan, np.float32: np.nan}
+def tensor(value, kind):
+    value = empty[kind] if value is None else str(value) if kind is object else value
+    return np.array([[value]], dtype=kind)
+"""
+FASTAPI = SESSION + """
 from fastapi import FastAPI, Request
 app = FastAPI()
-session = onnxruntime.InferenceSession(os.environ["ONNX"])
-inputs = session.get_inputs()
-def tensors(row):
-    if len(inputs) == 1:
-        return {inputs[0].name: np.array([list(row.values())], dtype=np.float32)}
-    kind = lambda i: object if "string" in i.type else np.float32
-    return {i.name: np.array([[row[i.name]]], dtype=kind(i)) for i in inputs}
+@app.get("/ready")
+async def ready():
+    return {}
 @app.post("/predict")
 async def predict(request: Request):
-    found = session.run(None, tensors(await request.json()))
-    return {"predictions": [np.asarray(x).tolist() for x in found]}
+    row = await request.json()
+    found = session.run(None, {name: tensor(row[name], kind) for name, kind in inputs})
+    return {name: x.tolist() for name, x in zip(names, found)}
 """
+MLSERVER = SESSION + """
+from mlserver import MLModel
+from mlserver.types import InferenceResponse, ResponseOutput
+class Model(MLModel):
+    async def load(self):
+        return True
+    async def predict(self, payload):
+        row = {i.name: i.data[0] for i in payload.inputs}
+        found = session.run(None, {name: tensor(row[name], kind) for name, kind in inputs})
+        outputs = [ResponseOutput(name=n, shape=list(x.shape), datatype="BYTES" if x.dtype == object else "FP64",
+                                  data=x.ravel().tolist()) for n, x in zip(names, found)]
+        return InferenceResponse(model_name=self.name, outputs=outputs)
+"""
+MLSERVER_MODEL = {"name": "m", "implementation": "model.Model"}
+MLSERVER_SETTINGS = {"parallel_workers": 0, "http_port": 8191, "grpc_port": 8192, "metrics_port": 8193, "debug": False}
+PACKAGES = {"fastapi": ["fastapi", "uvicorn[standard]", "onnxruntime", "numpy"],
+            "mlserver": ["mlserver", "onnxruntime", "numpy"]}
 
 
 def wait(url, process):
+    """Until the address answers with 200."""
     while process.poll() is None:
         try:
             return urllib.request.urlopen(url).read()
@@ -50,32 +88,137 @@ def wait(url, process):
 
 def memory(pid):
     """Megabytes of a process and its children."""
-    pids = [pid] + [int(p) for p in subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()]
-    lines = "".join(pathlib.Path(f"/proc/{p}/status").read_text() for p in pids)
+    children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True).stdout.split()
+    lines = "".join(pathlib.Path(f"/proc/{p}/status").read_text() for p in [pid, *children])
     return sum(map(int, re.findall(r"VmRSS:\s+(\d+)", lines))) / 1024
 
 
-def load(url, row, args):
-    """What `hey` says after a warm-up: requests a second, p50 and p99 in milliseconds, statuses."""
-    hey = ["hey", "-m", "POST", "-T", "application/json", "-D", row, "-c", str(args.connections)]
-    subprocess.run([*hey, "-z", "2s", url], capture_output=True)
-    said = subprocess.run([*hey, "-z", f"{args.seconds}s", url], capture_output=True, text=True).stdout
-    number = lambda pattern: float(re.search(pattern, said)[1])
-    statuses = dict(re.findall(r"\[(\d+)\]\s+(\d+) responses", said))
-    return number(r"Requests/sec:\s+([\d.]+)"), 1e3 * number(r"50%+ in ([\d.]+)"), 1e3 * number(r"99%+ in ([\d.]+)"), statuses
+def hey(url, body, connections, seconds, *more):
+    command = ["hey", "-m", "POST", "-T", "application/json", "-d", body, "-c", str(connections),
+               "-z", f"{seconds}s", *more, url]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def measure(name, command, ready, url, args, env=None):
-    started = time.time()
-    process = subprocess.Popen(command, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait(ready, process)
-        cold = time.time() - started
-        rate, p50, p99, statuses = load(url, args.row, args)
-        print(f"| {name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {memory(process.pid):.0f} | {cold:.3f} | {statuses} |", flush=True)
-    finally:
-        process.terminate()
-        process.wait()
+class Server:
+    def __init__(self, name, command, ready, url, body, env=None, cwd=None):
+        self.name, self.command, self.ready, self.url, self.body = name, command, ready, url, body
+        self.env, self.cwd, self.rounds = env or {}, cwd, []
+
+    def __enter__(self):
+        started = time.time()
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        env = {**os.environ, **self.env}
+        self.process = subprocess.Popen(self.command, env=env, cwd=self.cwd, **quiet)
+        wait(self.ready, self.process)
+        self.cold = time.time() - started
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+    def round(self, args):
+        with self:
+            hey(self.url, self.body, args.connections, 2)
+            said = hey(self.url, self.body, args.connections, args.seconds)
+            number = lambda pattern: float(re.search(pattern, said)[1])
+            statuses = dict(re.findall(r"\[(\d+)\]\s+(\d+) responses", said))
+            if set(statuses) != {"200"}:
+                sys.exit(f"{self.name} answered {statuses}: {said[-400:]}")
+            self.rounds.append((number(r"Requests/sec:\s+([\d.]+)"), 1e3 * number(r"50%+ in ([\d.]+)"),
+                                1e3 * number(r"99%+ in ([\d.]+)"), memory(self.process.pid), self.cold))
+
+    def medians(self):
+        return [statistics.median(values) for values in zip(*self.rounds)]
+
+
+def installed(name, venvs):
+    """The `bin` folder of an environment with a peer's packages; None where they do not install."""
+    venv = venvs / name
+    if not (venv / "bin/python").exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        done = subprocess.run([venv / "bin/pip", "install", "-q", *PACKAGES[name]], capture_output=True, text=True)
+        if done.returncode:
+            print(f"skipped: {name} does not install: {done.stderr.strip().splitlines()[-1:]}")
+            shutil.rmtree(venv)
+            return None
+    return (venv / "bin").resolve()
+
+
+def tensors(row):
+    """The row as the Open Inference Protocol has it."""
+    kind = lambda value: "BYTES" if isinstance(value, str) else "FP64"
+    return json.dumps({"inputs": [{"name": name, "shape": [1, 1], "datatype": kind(value), "data": [value]}
+                                  for name, value in row.items()]})
+
+
+def servers(args, row, folder):
+    base = "http://127.0.0.1:8189"
+    serve = [args.tesla, "serve", args.model, "--name", "m", "--device", "flex", "--addr", "127.0.0.1:8189"]
+    ready = base + "/v2/health/ready"
+    yield Server("tesla serve, JSON row", serve, ready, base + "/v1/models/m/predict", json.dumps(row))
+    yield Server("tesla serve, tensors", serve, ready, base + "/v2/models/m/infer", tensors(row))
+    if not args.onnx:
+        return
+    env = {"ONNX": str(pathlib.Path(args.onnx).resolve())}
+    venvs = args.venvs or folder
+    if at := installed("fastapi", venvs):
+        (folder / "app.py").write_text(FASTAPI)
+        command = [at / "uvicorn", "--app-dir", folder, "app:app", "--port", "8190", "--no-access-log"]
+        base = "http://127.0.0.1:8190"
+        yield Server("FastAPI + ONNX Runtime", command, base + "/ready", base + "/predict", json.dumps(row), env)
+    if at := installed("mlserver", venvs):
+        (folder / "model.py").write_text(MLSERVER)
+        (folder / "settings.json").write_text(json.dumps(MLSERVER_SETTINGS))
+        (folder / "model-settings.json").write_text(json.dumps(MLSERVER_MODEL))
+        base = "http://127.0.0.1:8191/v2"
+        yield Server("MLServer + ONNX Runtime", [at / "mlserver", "start", folder], base + "/models/m/ready",
+                     base + "/models/m/infer", tensors(row), env, folder)
+
+
+def compare(args, row, folder):
+    all_servers = list(servers(args, row, folder))
+    for _ in range(args.rounds):
+        for server in all_servers:
+            server.round(args)
+    print("| server | requests/s | p50 ms | p99 ms | memory MB | cold start s |\n|---|---|---|---|---|---|")
+    for server in all_servers:
+        rate, p50, p99, held, cold = server.medians()
+        print(f"| {server.name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {held:.0f} | {cold:.3f} |")
+    ours = all_servers[0].medians()
+    for server in all_servers[2:]:
+        own = server.medians()
+        print(f"beside {server.name}: {ours[0] / own[0]:.1f}x the requests/s, {ours[2] / own[2]:.2f} of p99, "
+              f"{ours[3] / own[3]:.2f} of the memory")
+
+
+def requests(said):
+    """Milliseconds by status of what `hey -o csv` says."""
+    found = {}
+    for line in csv.DictReader(io.StringIO(said)):
+        found.setdefault(line["status-code"], []).append(1e3 * float(line["response-time"]))
+    return {status: sorted(times) for status, times in found.items()}
+
+
+def overload(args, row, folder):
+    server = next(servers(args, row, folder))
+    server.command += ["--max-requests", str(args.at_work)]
+    percent = lambda times, share: times[int(share * (len(times) - 1))]
+    with server:
+        hey(server.url, server.body, args.at_work, 2)
+        calm = requests(hey(server.url, server.body, args.at_work, 10, "-o", "csv"))
+        rate, p99 = sum(map(len, calm.values())) / 10, percent(calm["200"], 0.99)
+        print(f"capacity: {rate:,.0f} requests/s, p99 {p99:.2f} ms, {args.at_work} clients")
+        before = memory(server.process.pid)
+        clients = 8 * args.at_work
+        found = requests(hey(server.url, server.body, clients, args.overload, "-o", "csv", "-q", f"{2 * rate / clients:.2f}"))
+        after = memory(server.process.pid)
+        sent = sum(map(len, found.values()))
+        print(f"overload: {sent / args.overload:,.0f} requests/s sent by {clients} clients in {args.overload} s")
+        for status, times in sorted(found.items()):
+            print(f"  {status}: {len(times):,}, p50 {percent(times, 0.5):.2f} ms, p99 {percent(times, 0.99):.2f} ms")
+        print(f"  p99 of what was accepted: {percent(found['200'], 0.99) / p99:.2f}x that at capacity")
+        print(f"  memory {before:.1f} to {after:.1f} MB")
 
 
 def main():
@@ -85,27 +228,18 @@ def main():
     parser.add_argument("row")
     parser.add_argument("--tesla", default=ROOT / "target/release/tesla")
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=8)
-    parser.add_argument("--venv", type=pathlib.Path)
+    parser.add_argument("--venvs", type=pathlib.Path)
+    parser.add_argument("--overload", type=int, default=0, metavar="SECONDS")
+    parser.add_argument("--at-work", type=int, default=16)
     args = parser.parse_args()
     if not shutil.which("hey"):
         sys.exit("skipped: `hey` is not installed")
-    print("| server | req/s | p50 ms | p99 ms | RSS MB | cold start s | statuses |\n|---|---|---|---|---|---|---|")
-    serve = [args.tesla, "serve", args.model, "--name", "m", "--device", "flex", "--addr", "127.0.0.1:8189"]
-    base = "http://127.0.0.1:8189"
-    measure("tesla serve", serve, base + "/v2/health/ready", base + "/v1/models/m/predict", args)
-    if not args.onnx:
-        return
+    row = json.loads(pathlib.Path(args.row).read_text())
+    print(f"load of this machine before: {os.getloadavg()[0]:.1f}, cores: {os.cpu_count()}")
     with tempfile.TemporaryDirectory() as folder:
-        venv = args.venv or pathlib.Path(folder) / "venv"
-        if not (venv / "bin/python").exists():
-            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-            subprocess.run([venv / "bin/pip", "install", "-q", "fastapi", "uvicorn[standard]", "onnxruntime", "numpy"], check=True)
-        pathlib.Path(folder, "app.py").write_text(APP)
-        command = [venv / "bin/uvicorn", "--app-dir", folder, "app:app", "--port", "8190", "--no-access-log"]
-        base = "http://127.0.0.1:8190"
-        env = {"ONNX": str(pathlib.Path(args.onnx).resolve())}
-        measure("FastAPI + ONNX Runtime", command, base + "/docs", base + "/predict", args, env)
+        (overload if args.overload else compare)(args, row, pathlib.Path(folder))
 
 
 main()

@@ -1,7 +1,7 @@
 //! A model behind a program: one file that runs and knows what to predict.
 //!
 //! Behind the program's own bytes, which the system does not look at, stand the bundle, its length in 8
-//! bytes (little-endian), its SHA-256 in 32 and a mark.
+//! bytes (little-endian), its SHA-256 in 32 and a mark. The program itself says that they must be there.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -16,6 +16,43 @@ const MAGIC: &[u8; 16] = b"TESLA app bundle";
 const LENGTH: usize = 8;
 const DIGEST: usize = 32;
 const TRAILER: usize = LENGTH + DIGEST + MAGIC.len();
+
+/// Says within the program itself whether a model stands behind it, so that a file that lost its end
+/// does not pass for a program without one. `tesla bundle` changes the last byte.
+static PLACE: [u8; 33] = *b"TESLA app: 5d1f9c07b3e2a48690c1: ";
+const BUNDLED: u8 = b'+';
+
+/// Whether this program was made by `tesla bundle`, by its own bytes: a model should be behind it.
+pub fn is_bundled() -> bool {
+    // Not known before: the bytes of the file are changed after the program was compiled.
+    std::hint::black_box(&PLACE)[PLACE.len() - 1] == BUNDLED
+}
+
+/// Lets a program say that a model is behind it.
+///
+/// # Errors
+/// When it is no `tesla` program, or one with a model.
+pub fn mark(name: &str, program: &mut [u8]) -> Result<()> {
+    // As a plain program has it, whether or not this one is plain.
+    let mut plain = *std::hint::black_box(&PLACE);
+    plain[PLACE.len() - 1] = b' ';
+    let windows = program.windows(plain.len()).enumerate();
+    let places: Vec<usize> = windows
+        .filter(|(_, bytes)| **bytes == plain)
+        .map(|(at, _)| at + plain.len() - 1)
+        .collect();
+    if places.is_empty() {
+        return Err(Error::Bundle {
+            name: name.into(),
+            reason: "has no place for a model: expected a plain `tesla` program of this version"
+                .into(),
+        });
+    }
+    for at in places {
+        program[at] = BUNDLED;
+    }
+    Ok(())
+}
 
 /// What stands behind the program's bytes: the model and what it is found by.
 pub fn appendix(model: &[u8]) -> Vec<u8> {
@@ -80,6 +117,16 @@ fn trailer(file: &mut File) -> io::Result<Option<(u64, [u8; DIGEST])>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_says_that_a_model_is_behind_it() {
+        let mut program = [b"the ".as_slice(), &PLACE, b" program"].concat();
+        mark("p", &mut program).unwrap();
+        assert_eq!(program, b"the TESLA app: 5d1f9c07b3e2a48690c1:+ program");
+        let twice = mark("p", &mut program).unwrap_err().to_string();
+        assert!(twice.starts_with("`p` has no place for a model"), "{twice}");
+        assert!(!is_bundled());
+    }
 
     #[test]
     fn a_model_is_found_behind_a_program_and_only_whole() {

@@ -49,6 +49,15 @@ impl Prepared {
     pub fn rows(&self) -> &RecordBatch {
         &self.rows
     }
+
+    /// Without the rows as the contract has them, for who keeps the numbers for a while.
+    #[must_use]
+    pub fn without_rows(self) -> Self {
+        Self {
+            rows: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            ..self
+        }
+    }
 }
 
 /// Predictions for some rows, in their order.

@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -9,12 +11,79 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use crate::error::Failure;
 
 /// Answers of fewer bytes are not worth packing.
 const WORTH_PACKING: usize = 1024;
+
+/// Bytes of a body that are read after the answer though nobody wants them, at most.
+const LINGER: u64 = 1 << 18;
+/// How long they may take.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+
+/// A body as it comes from a connection. When a request is refused before its body was read, what is
+/// left is read nevertheless, beside the answer: a connection that is closed while its client still
+/// sends takes the answer with it.
+pub(crate) struct Lingering(Option<Incoming>);
+
+impl Lingering {
+    pub(crate) fn new(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl hyper::body::Body for Lingering {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.0 else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        if let Poll::Ready(None | Some(Err(_))) = polled {
+            self.0 = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        let is_left = |body: &Incoming| !body.is_end_stream() && body.size_hint().lower() <= LINGER;
+        let (Some(mut body), Ok(runtime)) =
+            (self.0.take().filter(is_left), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let read = async move {
+            let mut room = LINGER;
+            while let Some(Ok(frame)) =
+                std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+            {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                match room.checked_sub(bytes) {
+                    Some(left) => room = left,
+                    None => break,
+                }
+            }
+        };
+        runtime.spawn(tokio::time::timeout(LINGER_TIME, read));
+    }
+}
 
 /// All bytes of a body, unpacked.
 ///

@@ -28,6 +28,9 @@ pub enum Error {
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What a client is told of what is not its doing.
+pub(crate) const INTERNAL: &str = "the prediction failed; the server's log says why";
+
 /// An answer that is not a prediction: a status and one sentence.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -73,8 +76,7 @@ impl Failure {
     /// Not the client's doing; what happened is for the log, not for the client.
     pub(crate) fn internal(what: impl std::fmt::Display) -> Self {
         tracing::error!(error = %what, "a prediction failed");
-        let message = "the prediction failed; the server's log says why";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL)
     }
 }
 

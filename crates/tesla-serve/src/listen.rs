@@ -21,6 +21,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower::ServiceExt;
 
+use crate::body::Lingering;
 use crate::config::{Limits, Tls};
 use crate::error::{Error, Result};
 use crate::server::{Model, Server, routes, store_of};
@@ -123,7 +124,9 @@ async fn connection(
     let seen = spoke.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
-        routes.clone().oneshot(request.map(Body::new))
+        routes
+            .clone()
+            .oneshot(request.map(|body| Body::new(Lingering::new(body))))
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder

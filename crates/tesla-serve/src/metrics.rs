@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// Answers, by status.
     responses: Counters,
+    /// Those with the status that every request should get.
+    ok: Counter,
     /// Requests at work.
     pub(crate) in_flight: Gauge,
     /// Open connections.
@@ -141,8 +143,10 @@ impl Default for Metrics {
             "Values unlike those of training, by column and by kind: missing where none was, a category that was not there, a number out of the range",
             m.drift.clone(),
         );
+        let ok = vec![("status", StatusCode::OK.as_str().to_string())];
         Self {
             registry,
+            ok: responses.get_or_create_owned(&ok),
             responses,
             in_flight,
             connections,
@@ -167,6 +171,10 @@ impl Metrics {
 
     /// Counts an answer.
     pub(crate) fn answered(&self, status: StatusCode) {
+        if status == StatusCode::OK {
+            self.ok.inc();
+            return;
+        }
         let labels = vec![("status", status.as_str().to_string())];
         self.responses.get_or_create(&labels).inc();
     }

@@ -1,13 +1,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tesla_core::{Bundle, Predictions, Predictor, Prepared};
+use tesla_core::{Bundle, Predictions, Predictor, Prepared, Ranked};
 use tesla_data::arrow::array::RecordBatch;
+use tokio::sync::Semaphore;
 
 use crate::config::{Batching, Limits};
 use crate::error::Failure;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::protocol::infer::image_of;
+use crate::protocol::lists::Lists;
 use crate::queue::Queue;
 
 /// More values than this are prepared on a thread that may be held up.
@@ -38,6 +40,8 @@ pub(crate) struct Loaded {
     pub(crate) version: u64,
     predictor: Arc<Predictor>,
     queue: Queue,
+    /// Held while lists are made: one request at a time, beside the queue.
+    ranking: Arc<Semaphore>,
     metrics: Arc<ModelMetrics>,
 }
 
@@ -57,6 +61,7 @@ impl Loaded {
             name: name.into(),
             version,
             queue: Queue::start(predictor.clone(), batching, metrics.clone())?,
+            ranking: Arc::new(Semaphore::new(1)),
             predictor,
             metrics,
         })
@@ -82,6 +87,45 @@ impl Loaded {
         let done = self.run(limits, deadline, size, read).await;
         match &done {
             Ok((predictions, _)) => self.metrics.predicted(predictions.len(), started.elapsed()),
+            Err(failure) => self.metrics.refused(failure.status),
+        }
+        done
+    }
+
+    /// The items to show users next, where `read` says that this is asked for.
+    ///
+    /// # Errors
+    /// When the request is at fault, or waits in vain.
+    pub(crate) async fn lists(
+        self: &Arc<Self>,
+        limits: &Limits,
+        deadline: Instant,
+        read: impl FnOnce(&Bundle) -> Result<Option<Lists>, Failure> + Send + 'static,
+    ) -> Result<Option<Vec<Ranked>>, Failure> {
+        let (started, model, most) = (Instant::now(), self.clone(), limits.rows);
+        let rank = async {
+            let turn = self
+                .ranking
+                .clone()
+                .acquire_owned()
+                .await
+                .map_err(Failure::internal)?;
+            let rank = move || {
+                // Who has gone meanwhile still has the turn until this is done.
+                let _turn = turn;
+                let asked = read(model.bundle())?;
+                asked.map(|lists| lists.rank(&model.predictor, most)).transpose()
+            };
+            tokio::task::spawn_blocking(rank).await.map_err(Failure::internal)?
+        };
+        let late = |_| Failure::busy("the time of the request is over: try again later", 0.0);
+        let done = tokio::time::timeout_at(deadline.into(), rank)
+            .await
+            .map_err(late)
+            .flatten();
+        match &done {
+            Ok(Some(lists)) => self.metrics.predicted(lists.len(), started.elapsed()),
+            Ok(None) => {}
             Err(failure) => self.metrics.refused(failure.status),
         }
         done
@@ -143,6 +187,6 @@ impl Loaded {
         }
         let prepared = self.predictor.prepare(&rows)?;
         self.metrics.compare(prepared.rows(), &self.bundle().contract);
-        Ok((prepared, wanted, time))
+        Ok((prepared.without_rows(), wanted, time))
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Map, Value, json};
-use tesla_data::ColumnKind;
 use tesla_data::contract::ColumnRule;
+use tesla_data::{ColumnKind, FittedInteractions};
 
 use crate::model::Loaded;
-use crate::protocol::infer;
+use crate::protocol::{infer, lists};
 
 /// The page where a person tries a model.
 pub(crate) const PLAYGROUND: &str = include_str!("pages/playground.html");
@@ -35,11 +35,14 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
         let bundle = model.bundle();
         let row = row(model);
         let name = &model.name;
-        let one_or_many = json!({ "oneOf": [
-            row,
-            { "type": "object", "required": ["rows"], "properties": {
-                "rows": { "type": "array", "minItems": 1, "items": row } } },
-        ] });
+        let mut one_or_many = vec![
+            row.clone(),
+            json!({ "type": "object", "required": ["rows"], "properties": {
+                "rows": { "type": "array", "minItems": 1, "items": row } } }),
+        ];
+        let lists = lists::columns(bundle);
+        one_or_many.extend(lists.map(wanted_lists));
+        let one_or_many = json!({ "anyOf": one_or_many });
         let mut content = json!({ "application/json": { "schema": one_or_many } });
         match infer::image_of(bundle) {
             Some(_) => {
@@ -59,9 +62,12 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
                     "probabilities": { "type": "object",
                         "additionalProperties": { "type": "number" } } } }),
         };
-        let answer = json!({ "type": "object", "properties": {
+        let mut answer = json!({ "type": "object", "properties": {
             "model": { "type": "string" }, "version": { "type": "string" },
             "predictions": { "type": "array", "items": prediction } } });
+        if lists.is_some() {
+            answer["properties"]["lists"] = list_schema();
+        }
         paths.insert(
             format!("/v1/models/{name}/predict"),
             operation(
@@ -91,6 +97,7 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
         );
     }
     for (path, what) in [
+        ("/v1/models", "The models that answer, with what their rows look like"),
         ("/v2", "What the server is"),
         ("/v2/health/live", "Whether the server answers"),
         ("/v2/health/ready", "Whether the server can predict"),
@@ -128,13 +135,44 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
     })
 }
 
+/// A body that asks for lists of items.
+fn wanted_lists(fitted: &FittedInteractions) -> Value {
+    let name = json!({ "type": ["string", "number", "boolean"] });
+    let mut user = Map::new();
+    user.insert(fitted.user.clone(), name.clone());
+    let mut both = user.clone();
+    both.insert(fitted.item.clone(), name);
+    let rows = |properties: Map<String, Value>| {
+        let required: Vec<&String> = properties.keys().collect();
+        json!({ "type": "array", "items": {
+            "type": "object", "required": required, "properties": properties } })
+    };
+    let top = json!({ "type": "integer", "minimum": 1, "maximum": lists::MOST,
+        "description": "the best items of each user in place of a prediction of each row" });
+    let mut one = user.clone();
+    one.insert("top".into(), top.clone());
+    let required: Vec<&String> = one.keys().collect();
+    let one = json!({ "type": "object", "required": required, "properties": one });
+    json!({ "anyOf": [one, { "type": "object", "required": ["rows", "top"], "properties": {
+        "rows": rows(user), "top": top, "seen": rows(both) } }] })
+}
+
+fn list_schema() -> Value {
+    json!({ "type": "array", "items": { "type": "object", "properties": {
+        "user": { "type": "string" }, "by": { "enum": ["model", "popularity"] },
+        "items": { "type": "array", "items": { "type": "object", "properties": {
+            "item": { "type": "string" }, "score": { "type": "number" } } } } } } })
+}
+
 fn target(model: &Loaded) -> &str {
     model.bundle().pipeline.target.name()
 }
 
-/// What the playground shows of a model.
-fn described(model: &Loaded) -> Value {
+/// What a person has to know of a model to ask it.
+pub(crate) fn described(model: &Loaded) -> Value {
     let bundle = model.bundle();
+    let lists =
+        lists::columns(bundle).map(|fitted| json!({ "user": fitted.user, "item": fitted.item }));
     let image = infer::image_of(bundle)
         .map(|image| json!({ "name": image.name, "height": image.height, "width": image.width }));
     json!({
@@ -144,6 +182,7 @@ fn described(model: &Loaded) -> Value {
         "target": target(model),
         "labels": bundle.pipeline.target.labels(),
         "image": image,
+        "lists": lists,
         "row": row(model),
     })
 }

@@ -1,6 +1,7 @@
 //! One model's queue and the thread that works on it. Requests are prepared before they come here:
 //! what waits is numbers, so that a pass through the network can take rows of several requests, and
-//! no request can spoil another's.
+//! no request can spoil another's. Where nothing waits and a pass is quick, a request takes its pass by
+//! itself: waking the thread would take as long.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -15,12 +16,18 @@ use crate::config::Batching;
 use crate::error::Failure;
 use crate::metrics::ModelMetrics;
 
+/// Rows up to which a pass takes about as long as one of a single row.
+const FEW: usize = 16;
+/// Seconds that a request may hold up the thread it is on.
+const QUICK: f64 = 200e-6;
+
 /// Where requests wait for a model.
 pub(crate) struct Queue {
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    predictor: Arc<Predictor>,
     state: Mutex<State>,
     changed: Condvar,
     batching: Batching,
@@ -33,8 +40,12 @@ struct State {
     /// Rows of all jobs that no pass has taken yet.
     rows: usize,
     closed: bool,
+    /// Whether a pass is under way: there is one at a time.
+    busy: bool,
     /// How long a row takes, lately.
     seconds_per_row: f64,
+    /// How long a pass of a few rows takes, lately; 0 before the first.
+    seconds_per_pass: f64,
 }
 
 /// A request on its way. A large one takes several passes, between which others have their turn.
@@ -62,6 +73,7 @@ impl Queue {
         metrics: Arc<ModelMetrics>,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
+            predictor,
             state: Mutex::default(),
             changed: Condvar::new(),
             batching,
@@ -70,7 +82,7 @@ impl Queue {
         let worker = shared.clone();
         std::thread::Builder::new()
             .name("tesla-model".into())
-            .spawn(move || worker.work(&predictor))?;
+            .spawn(move || worker.work())?;
         Ok(Self { shared })
     }
 
@@ -97,18 +109,30 @@ impl Queue {
                 );
                 return Err(Failure::busy(message, seconds));
             }
-            state.rows += prepared.len();
-            state.jobs.push_back(Job {
+            let rows = prepared.len();
+            let job = Job {
                 prepared,
                 next: 0,
                 scores: Vec::new(),
                 entered: Instant::now(),
                 deadline,
                 answer,
-            });
-            self.shared.metrics.queued.set(state.jobs.len() as i64);
+            };
+            if self.shared.is_quick(&state, rows) {
+                state.busy = true;
+                drop(state);
+                self.shared.metrics.waited(Duration::ZERO);
+                self.shared.pass(vec![(job, 0..rows)]);
+            } else {
+                state.rows += rows;
+                state.jobs.push_back(job);
+                self.shared.metrics.queued.set(state.jobs.len() as i64);
+                // Whoever is busy looks at what waits afterwards.
+                if !state.busy {
+                    self.shared.changed.notify_one();
+                }
+            }
         }
-        self.shared.changed.notify_one();
         let gone = || Failure::internal("the model's thread has ended");
         waiting.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -128,27 +152,48 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, predictor: &Predictor) {
+    /// Whether a request may take its pass by itself.
+    fn is_quick(&self, state: &State, rows: usize) -> bool {
+        let seconds = rows.div_ceil(FEW) as f64 * state.seconds_per_pass;
+        let is_free = !state.busy && state.jobs.is_empty();
+        is_free && self.batching.delay.is_zero() && seconds > 0.0 && seconds < QUICK
+    }
+
+    fn work(&self) {
         while let Some(pass) = self.next_pass() {
-            let parts: Vec<_> =
-                pass.iter().map(|(job, rows)| (&job.prepared, rows.clone())).collect();
-            let rows: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
-            let started = Instant::now();
-            // A panic in a kernel must cost these requests, not the model.
-            let scores = catch_unwind(AssertUnwindSafe(|| predictor.scores(&parts)));
-            drop(parts);
-            let took = started.elapsed();
-            self.metrics.passed(rows, took);
-            let scores = match scores {
-                Ok(scores) => scores.map_err(Failure::from),
-                Err(_) => Err(Failure::internal("a panic in the network")),
-            };
-            match scores {
-                Ok(scores) => self.hand_out(pass, &scores, rows, took),
-                Err(failure) => pass.into_iter().for_each(|(job, _)| {
+            self.pass(pass);
+        }
+    }
+
+    fn pass(&self, pass: Pass) {
+        let parts: Vec<_> = pass.iter().map(|(job, rows)| (&job.prepared, rows.clone())).collect();
+        let rows: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+        let started = Instant::now();
+        // A panic in a kernel must cost these requests, not the model.
+        let scores = catch_unwind(AssertUnwindSafe(|| self.predictor.scores(&parts)));
+        drop(parts);
+        let took = started.elapsed();
+        self.metrics.passed(rows, took);
+        let scores = match scores {
+            Ok(scores) => scores.map_err(Failure::from),
+            Err(_) => Err(Failure::internal("a panic in the network")),
+        };
+        let unfinished = match scores {
+            Ok(scores) => hand_out(pass, &scores, rows),
+            Err(failure) => {
+                pass.into_iter().for_each(|(job, _)| {
                     let _ = job.answer.send(Err(failure.clone()));
-                }),
+                });
+                Vec::new()
             }
+        };
+        let mut state = self.lock();
+        state.rows += unfinished.iter().map(Job::left).sum::<usize>();
+        state.jobs.extend(unfinished);
+        state.took(rows, took.as_secs_f64());
+        state.busy = false;
+        if !state.jobs.is_empty() {
+            self.changed.notify_one();
         }
     }
 
@@ -157,8 +202,8 @@ impl Shared {
     fn next_pass(&self) -> Option<Pass> {
         let mut state = self.lock();
         loop {
-            let Some(first) = state.jobs.front() else {
-                if state.closed {
+            let Some(first) = state.jobs.front().filter(|_| !state.busy) else {
+                if state.closed && state.jobs.is_empty() {
                     return None;
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -174,41 +219,46 @@ impl Shared {
             let pass = state.take(self.batching.rows.max(1), now, &self.metrics);
             self.metrics.queued.set(state.jobs.len() as i64);
             if !pass.is_empty() {
+                state.busy = true;
                 return Some(pass);
             }
         }
     }
+}
 
-    /// Gives every request its own rows' numbers. Whose rows are not all done waits again, behind the
-    /// others.
-    fn hand_out(&self, pass: Pass, scores: &[f64], rows: usize, took: Duration) {
-        let outputs = scores.len() / rows;
-        let mut rest = scores;
-        let mut unfinished = Vec::new();
-        for (mut job, own) in pass {
-            let (now, others) = rest.split_at(own.len() * outputs);
-            rest = others;
-            job.scores.extend_from_slice(now);
-            job.next = own.end;
-            match job.left() {
-                0 => {
-                    let _ = job.answer.send(Ok(job.scores));
-                }
-                _ => unfinished.push(job),
+/// Gives every request its own rows' numbers. Whose rows are not all done waits again, behind the
+/// others.
+fn hand_out(pass: Pass, scores: &[f64], rows: usize) -> Vec<Job> {
+    let outputs = scores.len() / rows;
+    let mut rest = scores;
+    let mut unfinished = Vec::new();
+    for (mut job, own) in pass {
+        let (now, others) = rest.split_at(own.len() * outputs);
+        rest = others;
+        job.scores.extend_from_slice(now);
+        job.next = own.end;
+        match job.left() {
+            0 => {
+                let _ = job.answer.send(Ok(job.scores));
             }
+            _ => unfinished.push(job),
         }
-        let mut state = self.lock();
-        state.rows += unfinished.iter().map(Job::left).sum::<usize>();
-        state.jobs.extend(unfinished);
-        let lately = took.as_secs_f64() / rows as f64;
-        state.seconds_per_row = match state.seconds_per_row {
-            0.0 => lately,
-            before => 0.9 * before + 0.1 * lately,
-        };
     }
+    unfinished
 }
 
 impl State {
+    /// Notes how long a pass took.
+    fn took(&mut self, rows: usize, seconds: f64) {
+        let lately = |before: f64, now: f64| match before {
+            0.0 => now,
+            before => 0.9 * before + 0.1 * now,
+        };
+        self.seconds_per_row = lately(self.seconds_per_row, seconds / rows as f64);
+        let few = seconds / rows.div_ceil(FEW) as f64;
+        self.seconds_per_pass = lately(self.seconds_per_pass, few);
+    }
+
     /// Up to `room` rows of the jobs in front. Who has gone or waited too long is left out.
     fn take(&mut self, mut room: usize, now: Instant, metrics: &ModelMetrics) -> Pass {
         let mut pass = Vec::new();

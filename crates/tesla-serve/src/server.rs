@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,11 +19,11 @@ use tesla_core::Predictor;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::error::Failure;
+use crate::error::{self, Failure};
 use crate::model::{Asked, Loaded};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use crate::protocol::invocations::{self, Invocation};
-use crate::protocol::{infer, rest, rows};
+use crate::protocol::{infer, lists, rest, rows};
 use crate::store::Store;
 use crate::{body, openapi};
 
@@ -58,6 +58,41 @@ pub(crate) struct Server {
     pub(crate) draining: AtomicBool,
     /// What this run's request ids start with, and their count.
     ids: (u32, AtomicU64),
+    refusals: Refusals,
+}
+
+/// Keeps a flood of refused requests out of the log.
+#[derive(Default)]
+struct Refusals(Mutex<Window>);
+
+#[derive(Default)]
+struct Window {
+    /// When the second began in which `lines` were written.
+    since: Option<Instant>,
+    lines: u32,
+    /// Refusals since the last line.
+    left_out: u64,
+}
+
+impl Refusals {
+    /// Lines of refused requests in a second, at most.
+    const LINES: u32 = 10;
+
+    /// Whether there is room for another line, and how many there was none for since the last.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_over = |since| now.duration_since(since) >= Duration::from_secs(1);
+        if window.since.is_none_or(is_over) {
+            window.since = Some(now);
+            window.lines = 0;
+        }
+        if window.lines == Self::LINES {
+            window.left_out += 1;
+            return None;
+        }
+        window.lines += 1;
+        Some(std::mem::take(&mut window.left_out))
+    }
 }
 
 impl Server {
@@ -68,6 +103,7 @@ impl Server {
             store,
             draining: AtomicBool::new(false),
             ids: (started.map_or(0, |d| d.as_nanos() as u32), AtomicU64::new(0)),
+            refusals: Refusals::default(),
         }
     }
 
@@ -114,6 +150,8 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         .route("/ping", get(live))
         .route("/health", get(live))
         .route("/invocations", post(invoke_only))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{model}", get(description))
         .route("/v1/models/{model}/predict", post(predict))
         .route("/v1/models/{model}/invocations", post(invoke))
         .route("/v2", get(server_metadata))
@@ -182,21 +220,12 @@ async fn observe(State(server): Shared, request: Request, next: Next) -> Respons
     };
     drop(done);
     let mut response = match is_grpc {
-        true => response,
+        true => blamed(response),
         false => body::pack(response, accepted).await,
     };
     let status = response.status();
     metrics.answered(status);
-    let (status_code, path) = (status.as_u16(), uri.path());
-    let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-    let shown: String = path.chars().take(200).collect();
-    if status.is_server_error() {
-        tracing::warn!(id, %method, path = shown, status = status_code, milliseconds, "refused");
-    } else if status.is_client_error() {
-        tracing::info!(id, %method, path = shown, status = status_code, milliseconds, "refused");
-    } else {
-        tracing::debug!(id, %method, path = shown, status = status_code, milliseconds, "answered");
-    }
+    server.log(&id, &method, uri.path(), status, started.elapsed());
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -219,6 +248,19 @@ fn refuse(failure: Failure, is_grpc: bool) -> Response {
     }
 }
 
+/// What the layer below calls internal is a message that cannot be read: the client's doing.
+fn blamed(mut response: Response) -> Response {
+    let status = tonic::Status::from_header_map(response.headers());
+    let is_unread = |status: tonic::Status| {
+        status.code() == tonic::Code::Internal && status.message() != error::INTERNAL
+    };
+    if status.is_some_and(is_unread) {
+        let code = HeaderValue::from(tonic::Code::InvalidArgument as i32);
+        response.headers_mut().insert("grpc-status", code);
+    }
+    response
+}
+
 /// A panic costs one request.
 async fn guarded(answer: impl Future<Output = Response>) -> Response {
     let mut answer = std::pin::pin!(answer);
@@ -230,6 +272,31 @@ async fn guarded(answer: impl Future<Output = Response>) -> Response {
 }
 
 impl Server {
+    /// One line at most for a request. Past some refusals a second, the others are only counted.
+    fn log(&self, id: &str, method: &Method, path: &str, status: StatusCode, took: Duration) {
+        let milliseconds = took.as_secs_f64() * 1e3;
+        let refused = status.is_client_error() || status.is_server_error();
+        let admitted = if refused {
+            self.refusals.admit(Instant::now())
+        } else {
+            None
+        };
+        let shown = || path.chars().take(200).collect::<String>();
+        let status_code = status.as_u16();
+        match admitted {
+            Some(left_out) if status.is_server_error() => {
+                tracing::warn!(id, %method, path = shown(), status = status_code, milliseconds, left_out, "refused");
+            }
+            Some(left_out) => {
+                tracing::info!(id, %method, path = shown(), status = status_code, milliseconds, left_out, "refused");
+            }
+            None => {
+                let done = if refused { "refused" } else { "answered" };
+                tracing::debug!(id, %method, path = shown(), status = status_code, milliseconds, "{done}");
+            }
+        }
+    }
+
     /// The client's own id, where it is short and plain; otherwise the next of this run.
     fn request_id(&self, headers: &HeaderMap) -> String {
         let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
@@ -310,6 +377,17 @@ async fn model_ready(State(server): Shared, named: Named) -> Answer {
     Ok(Json(json!({ "name": named.0, "ready": true })))
 }
 
+/// The models that answer, with what their rows look like.
+async fn models(State(server): Shared) -> Json<Value> {
+    let current = server.store.current();
+    let models: Vec<Value> = current.iter().map(|model| openapi::described(model)).collect();
+    Json(json!({ "models": models }))
+}
+
+async fn description(State(server): Shared, named: Named) -> Answer {
+    Ok(Json(openapi::described(&*named.find(&server)?)))
+}
+
 /// What a client of the protocol may want to know of batching.
 async fn config(State(server): Shared, named: Named) -> Answer {
     let model = named.find(&server)?;
@@ -351,11 +429,17 @@ async fn predict(State(server): Shared, named: Named, request: Request) -> Answe
     let (headers, body) = server.read(request, deadline).await?;
     let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
     let limits = &server.store.config().limits;
+    if let Some(body) = rows.lists(model.bundle()) {
+        let asked = model.lists(limits, deadline, move |bundle| lists::parse(&body, bundle));
+        if let Some(lists) = asked.await? {
+            return Ok(Json(lists::respond(&model, lists)).into_response());
+        }
+    }
     let read = |size, rows: rows::Rows| {
         model.predict(limits, deadline, size, move |bundle| Ok(rows.read(bundle)?.into()))
     };
     let (predictions, ()) = read(rows.size(), rows).await?;
-    Ok(Json(rows::respond(&model, &predictions)).into_response())
+    rows::respond(&model, &predictions)
 }
 
 async fn invoke(State(server): Shared, named: Named, request: Request) -> Answer {
@@ -418,4 +502,19 @@ async fn metrics(State(server): Shared) -> Response {
 
 async fn document(State(server): Shared) -> Json<Value> {
     Json(openapi::document(&server.store.current()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_refusals_is_a_few_lines_that_count_the_others() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let lines = (0..1000).filter(|i| refusals.admit(at(*i / 2)).is_some()).count();
+        assert_eq!(lines, 10);
+        assert_eq!(refusals.admit(at(1000)), Some(990));
+        assert_eq!(refusals.admit(at(1001)), Some(0));
+    }
 }

@@ -126,6 +126,11 @@ impl Store {
     /// When a file cannot be loaded, or a folder has no model that can.
     pub fn add(&self, path: &Path, name: Option<&str>) -> Result<()> {
         let mut loader = self.loader();
+        std::fs::metadata(path).map_err(|source| Error::Io {
+            action: "read",
+            what: path.display().to_string(),
+            source,
+        })?;
         let root = Root {
             path: path.to_path_buf(),
             name: name.map(str::to_string),
@@ -165,15 +170,13 @@ impl Store {
     /// Loads what the folders have under `name`, also if it was unloaded.
     ///
     /// # Errors
-    /// When there is none, or it cannot be loaded; what was served before still is.
+    /// When there is none, or it cannot be loaded; what was served before, if anything, still is.
     pub(crate) fn load(&self, name: &str) -> Result<(), Failure> {
         let mut loader = self.loader();
         loader.unloaded.remove(name);
         let failures = self.look(&mut loader, false, Some(name));
         if let Some(failure) = failures.into_iter().next() {
-            return Err(Failure::bad_request(format!(
-                "{failure}; what was served before still is"
-            )));
+            return Err(Failure::bad_request(format!("{failure}{}", self.still(name))));
         }
         self.edit(name, |entry| entry.pinned = None);
         self.announce(name);
@@ -411,11 +414,19 @@ impl Store {
         match &loaded {
             Ok(version) => tracing::info!(model = found.name, version, "loaded"),
             Err(error) => {
-                tracing::error!(model = found.name, %error, "not loaded; what was served before still is");
+                tracing::error!(model = found.name, %error, "not loaded{}", self.still(&found.name));
                 self.edit(&found.name, |entry| entry.failed = Some(error.to_string()));
             }
         }
         loaded
+    }
+
+    /// What to say beside a failure of whoever asks for `name`.
+    fn still(&self, name: &str) -> &'static str {
+        match self.find(name, None) {
+            Ok(_) => "; what was served before still is",
+            Err(_) => "; there is no earlier version that could answer",
+        }
     }
 
     /// Lets a model answer from now on.

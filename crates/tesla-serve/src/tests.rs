@@ -32,6 +32,10 @@ fn routes(config: Config) -> Router {
     router_of(Arc::new(store))
 }
 
+fn get(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
+}
+
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -405,6 +409,62 @@ fn a_new_version_answers_once_it_is_checked_and_can_be_rolled_back() {
     for name in ["../iris", "iris/2", "", "iris\0"] {
         assert_eq!(store.load(name).unwrap_err().status, 404, "{name}");
     }
+}
+
+#[test]
+fn a_grpc_message_that_cannot_be_read_is_the_fault_of_its_client() {
+    let routes = routes(Config::default());
+    for body in
+        [&[0, 0, 0, 0, 3, 255, 255, 255][..], &[9, 0, 0, 0, 1, 0], &[1, 0, 0, 0, 1, 0], &[0, 0, 0]]
+    {
+        let request =
+            post("/inference.GRPCInferenceService/ModelInfer", "application/grpc", body.to_vec());
+        let answer = runtime().block_on(routes.clone().oneshot(request)).unwrap();
+        let status = tonic::Status::from_header_map(answer.headers()).unwrap();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+    }
+}
+
+#[test]
+fn what_is_not_there_is_named_and_a_first_load_has_nothing_to_keep() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::new(Device::open(DeviceChoice::Flex).unwrap(), Config::default());
+    let absent = folder.path().join("nothing.tesla");
+    let error = store.add(&absent, None).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot read `{}`: ", absent.display())), "{error}");
+
+    let path = folder.path().join("iris.tesla");
+    let good = golden().to_bytes().unwrap();
+    std::fs::write(&path, &good[..100]).unwrap();
+    store.add(folder.path(), None).unwrap_err();
+    let failure = store.load("iris").unwrap_err().message;
+    assert!(failure.ends_with("; there is no earlier version that could answer"), "{failure}");
+    std::fs::write(&path, &good).unwrap();
+    store.load("iris").unwrap();
+    std::fs::write(&path, &good[..100]).unwrap();
+    let failure = store.load("iris").unwrap_err().message;
+    assert!(failure.ends_with("; what was served before still is"), "{failure}");
+}
+
+#[test]
+fn models_are_listed_with_what_their_rows_look_like() {
+    let routes = routes(Config::default());
+    let ask = |path: &str| {
+        let (status, body) = runtime().block_on(send(&routes, get(path)));
+        (status, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    let (status, list) = ask("/v1/models");
+    assert_eq!(status, 200);
+    let [iris] = list["models"].as_array().unwrap().as_slice() else {
+        panic!("{list}");
+    };
+    assert_eq!(
+        [&iris["name"], &iris["version"], &iris["target"], &iris["lists"]],
+        [&json!("iris"), &json!("1"), &json!("species"), &Value::Null]
+    );
+    assert_eq!(iris["row"]["required"], json!(COLUMNS));
+    assert_eq!(ask("/v1/models/iris"), (StatusCode::OK, iris.clone()));
+    assert_eq!(ask("/v1/models/adult").0, 404);
 }
 
 #[test]

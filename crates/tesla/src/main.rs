@@ -131,6 +131,12 @@ fn command() -> Command {
         .ok()
         .filter(|path| tesla_core::app::is_app(path));
     let Some(own) = own else {
+        if tesla_core::app::is_bundled() {
+            eprintln!(
+                "error: this program has been cut off: its model is missing; copy it whole, or make it again with `tesla bundle`"
+            );
+            std::process::exit(1);
+        }
         return Cli::parse().command;
     };
     let mut args: Vec<_> = std::env::args_os().collect();

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use tesla_core::{Bundle, Predictions};
 use tesla_data::arrow::array::{LargeBinaryArray, RecordBatch};
@@ -15,6 +17,7 @@ use tesla_data::contract::Need;
 use tesla_data::source::{CsvSource, IMAGE_KEY, Input, Scanned, Source};
 
 use super::infer::image_of;
+use super::rest::json_response;
 use crate::error::Failure;
 use crate::model::Loaded;
 
@@ -85,6 +88,14 @@ impl Rows {
             Rows::Json(body) => body.len() / 8,
             // Reading a file starts threads.
             Rows::Csv(_) | Rows::Images(_) => usize::MAX,
+        }
+    }
+
+    /// The body, where it may ask for lists of items: JSON to a model that has them.
+    pub(crate) fn lists(&self, bundle: &Bundle) -> Option<Bytes> {
+        match self {
+            Rows::Json(body) if super::lists::may_ask(body, bundle) => Some(body.clone()),
+            _ => None,
         }
     }
 
@@ -228,25 +239,63 @@ fn image_rows(files: &[Bytes], bundle: &Bundle) -> Result<RecordBatch, Failure> 
 }
 
 /// `{"model": …, "version": …, "predictions": [{"prediction": …, "probabilities": {…}}]}`.
-pub(crate) fn respond(model: &Loaded, predictions: &Predictions) -> Value {
-    let rows: Vec<Value> = match predictions {
-        Predictions::Values(values) => values.iter().map(|v| json!({ "prediction": v })).collect(),
-        Predictions::Classes {
-            labels,
-            probabilities,
-            ..
-        } => std::iter::zip(predictions.to_strings(), probabilities.chunks_exact(labels.len()))
-            .map(|(best, row)| {
-                let each: Map<String, Value> = std::iter::zip(labels.iter(), row)
-                    .map(|(label, p)| (label.clone(), json!(p)))
-                    .collect();
-                json!({ "prediction": best, "probabilities": each })
-            })
-            .collect(),
+///
+/// # Errors
+/// When it cannot be written, which memory alone decides.
+pub(crate) fn respond(model: &Loaded, predictions: &Predictions) -> Result<Response, Failure> {
+    let answer = Answer {
+        model: &model.name,
+        version: model.version.to_string(),
+        predictions: Written(predictions),
     };
-    json!({
-        "model": model.name,
-        "version": model.version.to_string(),
-        "predictions": rows,
-    })
+    Ok(json_response(serde_json::to_vec(&answer).map_err(Failure::internal)?))
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    model: &'a str,
+    version: String,
+    predictions: Written<'a>,
+}
+
+/// Predictions as JSON, without a tree of values in between.
+struct Written<'a>(&'a Predictions);
+
+#[derive(Serialize)]
+struct Row<'a> {
+    prediction: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probabilities: Option<Each<'a>>,
+}
+
+/// A row's classes and their probabilities.
+struct Each<'a>(&'a [String], &'a [f64]);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Predictions::Values(values) => serializer.collect_seq(values.iter().map(|value| Row {
+                prediction: json!(value),
+                probabilities: None,
+            })),
+            Predictions::Classes {
+                labels,
+                probabilities,
+                ..
+            } => {
+                let rows = probabilities.chunks_exact(labels.len());
+                let best = self.0.to_strings().into_iter();
+                serializer.collect_seq(std::iter::zip(best, rows).map(|(best, row)| Row {
+                    prediction: Value::String(best),
+                    probabilities: Some(Each(labels, row)),
+                }))
+            }
+        }
+    }
+}
+
+impl Serialize for Each<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(std::iter::zip(self.0, self.1))
+    }
 }

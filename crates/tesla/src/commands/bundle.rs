@@ -37,8 +37,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     if app::is_app(&program) {
         bail!("`{}` has a model already: expected a plain `tesla` program", program.display());
     }
-    let program =
+    let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut program =
         std::fs::read(&program).with_context(|| format!("cannot read `{}`", program.display()))?;
+    app::mark(&name, &mut program)?;
     let bundle = Bundle::load(&args.model)?;
     let model = bundle.to_bytes()?;
     write_whole_as(&args.out, 0o755, |out| {

@@ -59,6 +59,7 @@ pub(crate) fn kubernetes(
     let image = image.unwrap_or_else(|| format!("{}:{}", facts.name, facts.tag));
     let storage_uri = storage_uri.unwrap_or_else(|| format!("pvc://models/{}", facts.name));
     check_plain("--image", &image)?;
+    check_image(&image)?;
     check_plain("--storage-uri", &storage_uri)?;
     let templates = [
         ("kustomization.yaml", include_str!("kustomization.yaml.j2")),
@@ -109,9 +110,41 @@ fn check_plain(option: &str, value: &str) -> Result<()> {
     }
 }
 
+/// The name of an image is in lower case; its tag need not be.
+fn check_image(image: &str) -> Result<()> {
+    let (name, digest) = image.split_at(image.find('@').unwrap_or(image.len()));
+    // A colon before the last `/` is that of a port.
+    let path = name.rfind('/').map_or(0, |at| at + 1);
+    let (name, tag) = name.split_at(name[path..].find(':').map_or(name.len(), |at| path + at));
+    match name.contains(|c: char| c.is_ascii_uppercase()) {
+        false => Ok(()),
+        true => bail!(
+            "`--image` is `{image}`: the name of an image is in lower case: expected `{}{tag}{digest}`",
+            name.to_lowercase()
+        ),
+    }
+}
+
 fn render(template: &str, values: Value) -> Result<String> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // The last line end of a template is not its own.
     Ok(environment.render_str(template, values)?.trim_end().to_string() + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_image_is_in_lower_case() {
+        for image in ["iris", "iris:V1", "localhost:5000/a/iris:1", "a/iris@sha256:AB"] {
+            check_image(image).unwrap();
+        }
+        let error = check_image("Registry.example:5000/Iris:V1@sha256:AB")
+            .unwrap_err()
+            .to_string();
+        assert!(error.ends_with("expected `registry.example:5000/iris:V1@sha256:AB`"), "{error}");
+        assert!(check_image("Iris").is_err());
+    }
 }

@@ -263,14 +263,22 @@ fn a_program_with_its_model_needs_no_other_file() {
     let message = fails(folder.path(), &["bundle", "app", "-o", "twice", "--program", "app"]);
     assert!(message.contains("has a model already"), "{message}");
 
-    let mut bytes = std::fs::read(&app).unwrap();
-    let at = bytes.len() - 200;
-    bytes[at] ^= 1;
-    std::fs::write(&app, bytes).unwrap();
-    let output = run(&app, &["inspect"]);
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr.starts_with("error: `app` has been altered"), "{stderr}");
+    let whole = std::fs::read(&app).unwrap();
+    let at = whole.len() - 200;
+    let mut altered = whole.clone();
+    altered[at] ^= 1;
+    let refused = |bytes: &[u8], said: &str| {
+        std::fs::write(&app, bytes).unwrap();
+        let output = run(&app, &["inspect"]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr.starts_with(said), "{stderr}");
+    };
+    refused(&altered, "error: `app` has been altered");
+    // Cut at its end, it is no plain `tesla`.
+    for cut in [1, 200, 2000] {
+        refused(&whole[..whole.len() - cut], "error: this program has been cut off");
+    }
 }
 
 #[test]
@@ -307,6 +315,11 @@ fn files_for_kubernetes_keep_its_schemas() {
     let message =
         fails(at, &["deploy", "kubernetes", "run/model.tesla", "--out", "x", "--image", "a: b\nc"]);
     assert!(message.starts_with("`--image` is"), "{message}");
+    let message = fails(
+        at,
+        &["deploy", "kubernetes", "run/model.tesla", "--out", "x", "--image", "a/Iris:1"],
+    );
+    assert!(message.contains("expected `a/iris:1`"), "{message}");
     let all = files(&at.join("k8s"));
     assert_eq!(
         all,

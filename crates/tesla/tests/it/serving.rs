@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use tesla::{Config, Dataset, Device, DeviceChoice};
+use tesla::{Bundle, Config, Dataset, Device, DeviceChoice, Seen};
 
 use crate::support::{folder, iris, repo, succeeds};
 
@@ -204,6 +204,88 @@ fn an_image_model_takes_pixels() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer["outputs"][0]["shape"], json!([1, 10]));
     assert_eq!(answer["outputs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_recommender_gives_lists() {
+    let folder = folder();
+    let toml = repo("datasets/ratings/tesla.toml");
+    let args = ["train", toml.to_str().unwrap(), "--device", "flex", "--epochs", "1"];
+    succeeds(folder.path(), &[&args[..], &["--out", "ratings", "-q"]].concat());
+    let model = folder.path().join("ratings/model.tesla");
+    let device = Device::open(DeviceChoice::Flex).unwrap();
+    let expected = Bundle::load(&model).unwrap().predictor(&device).unwrap();
+    let wanted = &expected.recommend(&["u007".into()], 3, &Seen::default()).unwrap()[0];
+    let server = Server::start_with(&model, &["--max-rows", "100"]);
+    let ask = |body: Value| server.post("/v1/models/ratings/predict", &body);
+    let items = |list: &Value| -> Vec<(String, f64)> {
+        let item = |i: &Value| (i["item"].as_str().unwrap().into(), i["score"].as_f64().unwrap());
+        list["items"].as_array().unwrap().iter().map(item).collect()
+    };
+
+    let (status, answer) = ask(json!({ "user": "u007", "top": 3 }));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(items(&answer["lists"][0]), wanted.items);
+    assert_eq!(answer["lists"][0]["by"], "model");
+    let described = server.get("/v1/models/ratings").1;
+    assert_eq!(described["lists"], json!({ "user": "user", "item": "film" }));
+
+    // What a client says the user has is left out; somebody unknown gets what is popular.
+    let first = &wanted.items[0].0;
+    let (_, answer) = ask(json!({
+        "rows": [{ "user": "u007" }, { "user": "nobody" }], "top": 2,
+        "seen": [{ "user": "u007", "film": first }],
+    }));
+    assert_eq!(items(&answer["lists"][0]), wanted.items[1..]);
+    assert_eq!(answer["lists"][1]["by"], "popularity");
+    let (_, one) = ask(json!({ "user": "u007", "film": first }));
+    assert!(one["predictions"][0]["prediction"].is_number(), "{one}");
+
+    for (body, said) in [
+        (json!({ "user": "u007", "top": 0 }), "`top` is no number of items: expected 1 to 1000"),
+        (json!({ "user": "u007", "top": "5" }), "`top` is no number"),
+        (
+            json!({ "user": null, "top": 5 }),
+            "row 1 of `rows` lacks a name: expected one for `user`",
+        ),
+        (json!({ "rows": [], "top": 5 }), "`rows` is empty"),
+        (json!({ "rows": 3, "top": 5 }), "`rows` holds no rows: expected objects with `user`"),
+        (json!({ "user": "u007", "top": 5, "seen": [{ "user": "u007" }] }), "row 1 of `seen`"),
+        (json!({ "rows": [{ "user": 1 }, { "user": 2 }], "top": 60 }), "2 lists of 60 items"),
+    ] {
+        let (status, answer) = ask(body);
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer["error"].as_str().unwrap().starts_with(said), "{answer}");
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_before_its_body_is_answered_and_the_connection_goes_on() {
+    let folder = folder();
+    let server = Server::start(&iris(folder.path()), "iris");
+    let mut stream = TcpStream::connect(&server.addr).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut answer = || {
+        let (mut status, mut line, mut length) = (String::new(), String::new(), 0);
+        answers.read_line(&mut status).unwrap();
+        while line != "\r\n" {
+            line.clear();
+            answers.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        answers.read_exact(&mut vec![0; length]).unwrap();
+        status
+    };
+    let head = "POST /v2/models/nothing/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    assert!(answer().starts_with("HTTP/1.1 404"));
+    stream.write_all(&[b' '; 50_000]).unwrap();
+    stream
+        .write_all(b"GET /v2/health/ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        .unwrap();
+    assert!(answer().starts_with("HTTP/1.1 200"));
 }
 
 #[test]
