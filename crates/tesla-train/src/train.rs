@@ -184,6 +184,9 @@ pub fn train_with(
     let rows =
         [Some(&train), valid.as_ref(), test.as_ref()].map(|part| part.map_or(0, Selection::len));
 
+    // Before the search begins, whose time is told.
+    let data_sha256 = frame.fingerprint()?;
+
     // Its weights.
     let exact = solve::is_exact(&model);
     observer.event(Event::Started {
@@ -216,7 +219,6 @@ pub fn train_with(
         },
         ..config.clone()
     };
-    let data_sha256 = frame.fingerprint()?;
     let fitted: Fitted = match exact {
         true => {
             let rows = solve::Rows {
