@@ -2,22 +2,25 @@
 
     python3 benches/peers/serving.py MODEL.tesla MODEL.onnx ROW.json [--seconds 10] [--connections 8]
 
-`hey` must be installed. ROW.json holds one row as an object. FastAPI gets the same row, and hands its
+`hey` must be installed, and FastAPI, uvicorn and onnxruntime in this Python. ROW.json holds one row as an object. FastAPI gets the same row, and hands its
 values as one 32-bit row to the network's first input (or, when the graph takes raw columns, each by its
-name). Both run after each other, with one process each, on the cores this machine has.
+name). Both run in turns, with one process each, on the cores this machine has.
 """
 
 import argparse
-import json
+import importlib.metadata
 import os
 import pathlib
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+
+import common
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 APP = """
@@ -30,7 +33,7 @@ inputs = session.get_inputs()
 def tensors(row):
     if len(inputs) == 1:
         return {inputs[0].name: np.array([list(row.values())], dtype=np.float32)}
-    kind = lambda i: object if "string" in i.type else np.float32
+    kind = lambda i: object if "string" in i.type else np.float64 if "double" in i.type else np.float32
     return {i.name: np.array([[row[i.name]]], dtype=kind(i)) for i in inputs}
 @app.post("/predict")
 async def predict(request: Request):
@@ -58,7 +61,7 @@ def memory(pid):
 def load(url, row, args):
     """What `hey` says after a warm-up: requests a second, p50 and p99 in milliseconds, statuses."""
     hey = ["hey", "-m", "POST", "-T", "application/json", "-D", row, "-c", str(args.connections)]
-    subprocess.run([*hey, "-z", "2s", url], capture_output=True)
+    subprocess.run([*hey, "-z", "1s", url], capture_output=True)
     said = subprocess.run([*hey, "-z", f"{args.seconds}s", url], capture_output=True, text=True).stdout
     number = lambda pattern: float(re.search(pattern, said)[1])
     statuses = dict(re.findall(r"\[(\d+)\]\s+(\d+) responses", said))
@@ -72,7 +75,11 @@ def measure(name, command, ready, url, args, env=None):
         wait(ready, process)
         cold = time.time() - started
         rate, p50, p99, statuses = load(url, args.row, args)
-        print(f"| {name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {memory(process.pid):.0f} | {cold:.3f} | {statuses} |", flush=True)
+        used = memory(process.pid)
+        print(f"| {name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {used:.0f} | {cold:.3f} | {statuses} |", flush=True)
+        if set(statuses) != {"200"}:
+            sys.exit(f"{name} did not answer every request with 200: {statuses}")
+        return {"rate": rate, "p50": p50, "p99": p99, "memory": used, "cold": cold}
     finally:
         process.terminate()
         process.wait()
@@ -86,26 +93,36 @@ def main():
     parser.add_argument("--tesla", default=ROOT / "target/release/tesla")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--connections", type=int, default=8)
-    parser.add_argument("--venv", type=pathlib.Path)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json", help="where to write the results")
     args = parser.parse_args()
     if not shutil.which("hey"):
         sys.exit("skipped: `hey` is not installed")
     print("| server | req/s | p50 ms | p99 ms | RSS MB | cold start s | statuses |\n|---|---|---|---|---|---|---|")
     serve = [args.tesla, "serve", args.model, "--name", "m", "--device", "flex", "--addr", "127.0.0.1:8189"]
-    base = "http://127.0.0.1:8189"
-    measure("tesla serve", serve, base + "/v2/health/ready", base + "/v1/models/m/predict", args)
-    if not args.onnx:
-        return
+    ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
-        venv = args.venv or pathlib.Path(folder) / "venv"
-        if not (venv / "bin/python").exists():
-            subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-            subprocess.run([venv / "bin/pip", "install", "-q", "fastapi", "uvicorn[standard]", "onnxruntime", "numpy"], check=True)
         pathlib.Path(folder, "app.py").write_text(APP)
-        command = [venv / "bin/uvicorn", "--app-dir", folder, "app:app", "--port", "8190", "--no-access-log"]
-        base = "http://127.0.0.1:8190"
-        env = {"ONNX": str(pathlib.Path(args.onnx).resolve())}
-        measure("FastAPI + ONNX Runtime", command, base + "/docs", base + "/predict", args, env)
+        command = [sys.executable, "-m", "uvicorn", "--app-dir", folder, "app:app", "--port", "8190", "--no-access-log"]
+        for _ in range(args.rounds):
+            base = "http://127.0.0.1:8189"
+            ours.append(measure("tesla serve", serve, base + "/v2/health/ready", base + "/v1/models/m/predict", args))
+            if args.onnx:
+                base = "http://127.0.0.1:8190"
+                env = {"ONNX": str(pathlib.Path(args.onnx).resolve())}
+                theirs.append(measure("FastAPI + ONNX Runtime", command, base + "/docs", base + "/predict", args, env))
+    if theirs:
+        version = importlib.metadata.version
+        peer = f"FastAPI {version('fastapi')} + ONNX Runtime {version('onnxruntime')}"
+        lines = [("requests", "rate", "requests/s"), ("p50", "p50", "ms"), ("p99", "p99", "ms"), ("cold start", "cold", "s")]
+        rows = [
+            common.row(f"serving an mlp, {what}", peer, [r[key] for r in ours], [r[key] for r in theirs], unit)
+            for what, key, unit in lines
+        ]
+        note = statistics.median(r["memory"] for r in ours), statistics.median(r["memory"] for r in theirs)
+        rows[0]["note"] = f"memory {note[0]:.0f} MB against {note[1]:.0f} MB"
+        common.write(args.json, rows)
 
 
-main()
+if __name__ == "__main__":
+    main()
