@@ -74,7 +74,8 @@ def serving(args, folder):
     names, values = (line.split(",") for line in (config.parent / "machines.csv").read_text().splitlines()[:2])
     number = lambda value: float(value) if value.replace(".", "").isdigit() else value
     row = {name: number(value) for name, value in zip(names, values) if name != "failure"}
-    return [run / "model.tesla", folder / "machines.onnx", json.dumps(row)]
+    (folder / "row.json").write_text(json.dumps(row))
+    return [run / "model.tesla", folder / "machines.onnx", folder / "row.json"]
 
 
 def command(part, args, folder):
@@ -222,7 +223,7 @@ def page(folder):
             out += ["![Time of a training step by batch, width, depth and threads](performance-scaling.svg)", ""]
         if part["rows"]:
             out += [table(part["rows"]), ""]
-        out += [f"`{shown.split(' {')[0]}`, {part['date']}, {part['seconds']} s"]
+        out += [f"`{shown}`, {part['date']}, {part['seconds']} s"]
     missing = [title for name, title in TITLES.items() if name not in parts]
     if missing:
         out += ["", f"Not measured on this machine: {', '.join(missing).lower()}."]

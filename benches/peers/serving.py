@@ -63,6 +63,8 @@ def load(url, row, args):
     hey = ["hey", "-m", "POST", "-T", "application/json", "-D", row, "-c", str(args.connections)]
     subprocess.run([*hey, "-z", "1s", url], capture_output=True)
     said = subprocess.run([*hey, "-z", f"{args.seconds}s", url], capture_output=True, text=True).stdout
+    if "Requests/sec" not in said:
+        sys.exit(f"`hey` says nothing of requests: {said[:500]}")
     number = lambda pattern: float(re.search(pattern, said)[1])
     statuses = dict(re.findall(r"\[(\d+)\]\s+(\d+) responses", said))
     return number(r"Requests/sec:\s+([\d.]+)"), 1e3 * number(r"50%+ in ([\d.]+)"), 1e3 * number(r"99%+ in ([\d.]+)"), statuses
@@ -116,7 +118,7 @@ def main():
         peer = f"FastAPI {version('fastapi')} + ONNX Runtime {version('onnxruntime')}"
         lines = [("requests", "rate", "requests/s"), ("p50", "p50", "ms"), ("p99", "p99", "ms"), ("cold start", "cold", "s")]
         rows = [
-            common.row(f"serving an mlp, {what}", peer, [r[key] for r in ours], [r[key] for r in theirs], unit)
+            common.row(f"serving an mlp to {args.connections} connections, {what}", peer, [r[key] for r in ours], [r[key] for r in theirs], unit)
             for what, key, unit in lines
         ]
         note = statistics.median(r["memory"] for r in ours), statistics.median(r["memory"] for r in theirs)
