@@ -2,7 +2,7 @@
 
     pip install scikit-learn pandas
     cargo build --release -p tesla-data --example prepare
-    python benches/peers/columns.py target/release/examples/prepare [adult-train.csv]
+    python benches/peers/columns.py target/release/examples/prepare [adult-train.csv] [--json FILE]
 
 Numbers are imputed by their mean and standardised, categories become one 0/1 column per level, a missing one
 a level of its own; out come dense 64-bit numbers in memory. Reading is not timed. The tables are adult, if
@@ -11,6 +11,8 @@ process of its own; they take turns, and the median of five counts. TESLA runs w
 per core; `ColumnTransformer` with its default, which is one. The sums of what came out must agree.
 """
 
+import argparse
+import importlib.metadata
 import json
 import os
 import statistics
@@ -21,6 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+import common
 
 ADULT = (
     "age workclass fnlwgt education education_num marital_status occupation relationship race sex "
@@ -93,23 +97,39 @@ def compare(name, program, path, target):
         times = median["scikit-learn"] / seconds
         best = min(turn["seconds"] for turn in found[who])
         print(f"  {who:18} {seconds:8.3f} s (best {best:.3f}), {times:.1f} times as fast as scikit-learn")
+    seconds = {who: [turn["seconds"] for turn in turns] for who, turns in found.items()}
+    full = f"scikit-learn {importlib.metadata.version('scikit-learn')}"
+    return [
+        common.row(f"preparing {name}, {a['rows']:,} rows{threads}", full, seconds[f"tesla{threads}"], seconds["scikit-learn"], "s")
+        for threads in ("", ", one thread")
+    ]
 
 
 def main():
     if sys.argv[1] == "--peer":
         return peer(*sys.argv[2:])
-    program = sys.argv[1]
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program", help="the built example `prepare`")
+    parser.add_argument("adult", nargs="?")
+    parser.add_argument("--rows", type=int, default=3_000_000)
+    parser.add_argument("--cache", help="a folder for the made-up table, used again")
+    parser.add_argument("--json", help="where to write the results")
+    args = parser.parse_args()
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        if len(sys.argv) > 2:
+        if args.adult:
             path = Path(folder) / "adult.csv"
             frame = pd.read_csv(
-                sys.argv[2], header=None, names=ADULT, skipinitialspace=True, na_values="?", keep_default_na=False
+                args.adult, header=None, names=ADULT, skipinitialspace=True, na_values="?", keep_default_na=False
             )
             frame.drop(columns="fnlwgt").to_csv(path, index=False)
-            compare("adult", program, path, "income")
-        path = Path(folder) / "made.csv"
-        made(path, 3_000_000)
-        compare("made", program, path, "y")
+            rows += compare("adult", args.program, path, "income")
+        path = Path(args.cache or folder) / f"columns-{args.rows}.csv"
+        if not path.exists():
+            made(path.with_suffix(".part"), args.rows)
+            path.with_suffix(".part").rename(path)
+        rows += compare("a made-up table", args.program, path, "y")
+    common.write(args.json, rows)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ import subprocess
 import sys
 import tempfile
 
+import common
+
 READERS = {
     "csv": {
         "pandas": "import pandas; f = lambda p: pandas.read_csv(p)",
@@ -111,6 +113,13 @@ def measure(path, readers, args):
             f"{name:<24} wall {best:6.2f} to {max(times):6.2f} s   "
             f"processor {min(processor[name]):6.2f} s   {ratio}"
         )
+    what = f"{path.suffix[1:].replace('csv', 'CSV').replace('parquet', 'Parquet')}, {args.rows:,} rows"
+    version = lambda name: name.replace(name.split()[0], f"{name.split()[0]} {importlib.metadata.version(name.split()[0])}")
+    return [
+        common.row(f"reading {what}", version(name), wall["tesla"], times, "s")
+        for name, times in wall.items()
+        if name != "tesla" and "tesla" in wall
+    ]
 
 
 def main():
@@ -119,17 +128,21 @@ def main():
     parser.add_argument("--rows", type=int, default=3_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--file", type=pathlib.Path, help="the CSV file, kept and used again")
+    parser.add_argument("--json", help="where to write the results")
     parser.add_argument("--format", choices=[*READERS, "both"], default="both")
     args = parser.parse_args()
     path = args.file or pathlib.Path(tempfile.gettempdir()) / f"tesla-ingest-{args.rows}.csv"
     if not path.exists():
-        make(path, args.rows, seed=1)
+        make(path.with_suffix(".part"), args.rows, seed=1)
+        path.with_suffix(".part").rename(path)
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("pandas", "pyarrow", "polars"))
     print(f"{args.rows} rows, {args.runs} runs, {os.cpu_count()} cores, {versions}")
+    rows = []
     if args.format != "parquet":
-        measure(path, READERS["csv"], args)
+        rows += measure(path, READERS["csv"], args)
     if args.format != "csv":
-        measure(to_parquet(path), READERS["parquet"], args)
+        rows += measure(to_parquet(path), READERS["parquet"], args)
+    common.write(args.json, rows)
     print(f"\nload of the machine at the end: {os.getloadavg()[0]:.1f}")
 
 

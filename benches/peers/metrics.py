@@ -1,7 +1,7 @@
 """Reference values of every metric from scikit-learn, and its time over ten million scores.
 
     python benches/peers/metrics.py > crates/tesla-train/src/metrics/reference.json
-    python benches/peers/metrics.py time target/release/examples/scores
+    python benches/peers/metrics.py time target/release/examples/scores [RESULTS.json]
 
 Predictions are those of simple models on data that ships with scikit-learn, rounded to six digits.
 """
@@ -9,7 +9,6 @@ Predictions are those of simple models on data that ships with scikit-learn, rou
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.preprocessing import StandardScaler
+
+import common
 
 warnings.simplefilter("ignore")
 WEIGHTS = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 0.0])
@@ -357,38 +358,38 @@ def reference():
     }
 
 
-def measure(binary, rows=10_000_000):
-    """AUC, log loss and confusion matrix of the scores of `rows` rows, in one run: scikit-learn of arrays
+def measure(binary, rows=10_000_000, rounds=5):
+    """AUC, log loss and confusion matrix of the scores of `rows` rows, in turns: scikit-learn of arrays
     in memory, `binary` (the example `scores`) of files, read batch by batch."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, rows).astype(np.uint8)
     p = special.expit(rng.normal(size=rows) + truth - 0.5)
-    total = time.perf_counter()
-    values = []
-    for name, figure in [
-        ("roc_auc", lambda: metrics.roc_auc_score(truth, p)),
-        ("log_loss", lambda: metrics.log_loss(truth, p)),
-        ("confusion_matrix", lambda: metrics.confusion_matrix(truth, p > 0.5)),
-    ]:
-        start = time.perf_counter()
-        values.append(figure())
-        print(f"scikit-learn {name}: {time.perf_counter() - start:.2f} s", np.asarray(values[-1]).ravel().tolist())
-    total = time.perf_counter() - total
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"scikit-learn, all three: {total:.2f} s, at most {peak} MB")
+    ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
         files = [os.path.join(folder, name) for name in ["truth.u8", "scores.f64"]]
         truth.tofile(files[0])
         p.tofile(files[1])
-        found = json.loads(subprocess.run([binary, *files], capture_output=True, check=True, text=True).stdout)
-    print(f"tesla, all three: {found['seconds']:.2f} s, at most {found['peak_mb']} MB")
-    print(f"ratio: {total / found['seconds']:.1f}")
-    assert abs(found["roc_auc"] - values[0]) < 1e-9 and abs(found["log_loss"] - values[1]) < 1e-9
-    assert found["confusion"] == values[2].ravel().tolist()
+        for _ in range(rounds):
+            start = time.perf_counter()
+            values = [metrics.roc_auc_score(truth, p), metrics.log_loss(truth, p)]
+            values.append(metrics.confusion_matrix(truth, p > 0.5))
+            theirs.append(time.perf_counter() - start)
+            found = common.call([binary, *files])
+            ours.append(found["seconds"])
+            assert abs(found["roc_auc"] - values[0]) < 1e-9 and abs(found["log_loss"] - values[1]) < 1e-9
+            assert found["confusion"] == values[2].ravel().tolist()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"scikit-learn: {np.median(theirs):.2f} s, at most {peak} MB")
+    print(f"tesla: {np.median(ours):.2f} s, at most {found['peak_mb']} MB")
+    print(f"ratio: {np.median(theirs) / np.median(ours):.1f}")
+    what = f"AUC, log loss and confusion matrix of {rows:,} rows"
+    note = f"peak memory {found['peak_mb']} MB against {peak} MB"
+    return [common.row(what, f"scikit-learn {sklearn.__version__}", ours, theirs, "s", None, note)]
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["time"]:
-        measure(*sys.argv[2:3])
+        rows = measure(sys.argv[2])
+        common.write(sys.argv[3] if len(sys.argv) > 3 else None, rows)
     else:
         print(json.dumps(reference(), separators=(",", ":")))

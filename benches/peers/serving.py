@@ -29,6 +29,8 @@ import tempfile
 import time
 import urllib.request
 
+import common
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SESSION = """
 import json, os
@@ -185,11 +187,17 @@ def compare(args, row, folder):
     for server in all_servers:
         rate, p50, p99, held, cold = server.medians()
         print(f"| {server.name} | {rate:,.0f} | {p50:.2f} | {p99:.2f} | {held:.0f} | {cold:.3f} |")
-    ours = all_servers[0].medians()
+    ours, rows = all_servers[0].medians(), []
     for server in all_servers[2:]:
         own = server.medians()
         print(f"beside {server.name}: {ours[0] / own[0]:.1f}x the requests/s, {ours[2] / own[2]:.2f} of p99, "
               f"{ours[3] / own[3]:.2f} of the memory")
+        measured = [("requests", "requests/s"), ("p50", "ms"), ("p99", "ms"), ("memory", "MB"), ("cold start", "s")]
+        rows += [
+            common.row(f"serving one row to {args.connections} connections, {what}", server.name, ours, theirs, unit)
+            for (what, unit), ours, theirs in zip(measured, zip(*all_servers[0].rounds), zip(*server.rounds))
+        ]
+    common.write(args.json, rows)
 
 
 def requests(said):
@@ -233,6 +241,7 @@ def main():
     parser.add_argument("--venvs", type=pathlib.Path)
     parser.add_argument("--overload", type=int, default=0, metavar="SECONDS")
     parser.add_argument("--at-work", type=int, default=16)
+    parser.add_argument("--json", help="where to write the results")
     args = parser.parse_args()
     if not shutil.which("hey"):
         sys.exit("skipped: `hey` is not installed")

@@ -7,81 +7,63 @@ Both read the same IDX files of images (random ones by default, or those in --im
 measured as wall time and as CPU time of whole epochs after the first, batches gathered from memory and turned
 into floats included. CPU time says what the work costs where other programs share the machine.
 
-`epoch` is the CNN with PyTorch's own DataLoader over a Dataset with torchvision-like steps per image,
-two workers, as its tutorials have it; the others gather whole batches from one tensor, which is the fastest
-way there is in PyTorch.
+`epoch` is one epoch of the CNN, the first, with PyTorch's own DataLoader over a Dataset with torchvision-like
+steps per image, two workers, as its tutorials have it; the others gather whole batches from one tensor, which is
+the fastest way there is in PyTorch.
 
-The threads of both sides are --threads (default 2). Needs torch and numpy; no internet.
+The threads of both sides are --threads (default 2). PyTorch needs torch and numpy; where they are not, only TESLA
+is measured. --device and --torch-device choose a GPU. No internet.
 """
 
 import argparse
 import json
-import os
 import resource
 import statistics
-import struct
-import subprocess
 import sys
 import tempfile
 import time
 
+import common
+
 WORK = {
-    # name: (model, batch, epochs after the first)
-    "mlp256": ("mlp", 256, 3),
-    "mlp64": ("mlp", 64, 3),
-    "cnn64": ("cnn", 64, 2),
-    "epoch": ("cnn", 64, 1),
+    # name: (model, batch, epochs after the first, the least ratio that is the goal)
+    "mlp256": ("mlp", 256, 3, 1.5),
+    "mlp64": ("mlp", 64, 3, 1.2),
+    "cnn64": ("cnn", 64, 2, 1.1),
+    "epoch": ("cnn", 64, 0, 1.2),
 }
 ROWS = 16384
 MODEL = {
     "mlp": 'kind = "mlp"\nhidden = [512, 256]\n',
     "cnn": 'kind = "cnn"\nblocks = [{ filters = 32 }, { filters = 64 }]\nhidden = [128]\n',
 }
+NAME = {"mlp": "MLP 784-512-256-10", "cnn": "CNN 32C3-P2-64C3-P2-128"}
 
 
-def make_images(folder, rows):
-    import numpy
+def torch_model(kind, hidden=(512, 256)):
+    from torch import nn
 
-    rng = numpy.random.default_rng(7)
-    images = rng.integers(0, 256, (rows, 28, 28), dtype=numpy.uint8)
-    labels = rng.integers(0, 10, rows, dtype=numpy.uint8)
-    path = os.path.join(folder, "some-images-idx3-ubyte")
-    with open(path, "wb") as f:
-        f.write(struct.pack(">IIII", 0x803, rows, 28, 28) + images.tobytes())
-    with open(os.path.join(folder, "some-labels-idx1-ubyte"), "wb") as f:
-        f.write(struct.pack(">II", 0x801, rows) + labels.tobytes())
-    return path
-
-
-def read_images(path):
-    import numpy
-
-    images = open(path, "rb").read()
-    rows = struct.unpack(">I", images[4:8])[0]
-    labels = open(path.replace("images-idx3", "labels-idx1"), "rb").read()
-    x = numpy.frombuffer(images, numpy.uint8, offset=16).reshape(rows, 1, 28, 28)
-    return x, numpy.frombuffer(labels, numpy.uint8, offset=8)
+    if kind == "mlp":
+        widths = [784, *hidden]
+        layers = [part for a, b in zip(widths, widths[1:]) for part in (nn.Linear(a, b), nn.ReLU())]
+        return nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], 10))
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10),
+    )  # fmt: skip
 
 
-def torch_side(name, path, threads):
+def torch_side(name, path, threads, device):
     import torch
     from torch import nn
 
-    kind, batch, epochs = WORK[name]
+    kind, batch, epochs, _ = WORK[name]
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    x, y = read_images(path)
+    x, y = common.read_images(path)
     x, y = torch.from_numpy(x.copy()), torch.from_numpy(y.astype("int64"))
-    if kind == "mlp":
-        model = nn.Sequential(
-            nn.Flatten(), nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10)
-        )
-    else:
-        model = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10),
-        )  # fmt: skip
+    model = torch_model(kind).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
     loss_of = nn.CrossEntropyLoss()
 
@@ -104,53 +86,43 @@ def torch_side(name, path, threads):
     def cpu():
         return time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
+    first = min(epochs, 1)
     for epoch in range(epochs + 1):
-        if epoch == 1:
+        if epoch == first:
             start, start_cpu = time.perf_counter(), cpu()
         total = 0.0
         for images, labels in batches():
             optimizer.zero_grad()
-            loss = loss_of(model(images), labels)
+            loss = loss_of(model(images.to(device)), labels.to(device))
             loss.backward()
             optimizer.step()
-            total += loss.item()
-    done = epochs * len(x)
+            # On a GPU, reading each loss would wait for each step.
+            total += loss.item() if device == "cpu" else loss.detach()
+    # Waits for what the GPU still does.
+    float(total)
+    done = max(epochs, 1) * len(x)
     print(json.dumps({
         "wall": done / (time.perf_counter() - start),
         "cpu": done / (cpu() - start_cpu),
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "CPU",
+        "version": torch.__version__,
     }))  # fmt: skip
 
 
-def run(command, threads):
-    """Wall time, CPU time and the most memory of a program."""
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-    start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
-    out, error = child.stdout.read(), child.stderr.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    if status != 0:
-        sys.exit(f"{' '.join(command)} failed: {error.decode()}")
-    wall = time.perf_counter() - start
-    return out.decode(), wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-def tesla_side(tesla, folder, name, path, threads):
-    """Time of some epochs more, so that reading and writing files do not count."""
-    kind, batch, epochs = WORK[name]
-    rows = len(read_images(path)[1])
-    times = []
-    for count in (1, epochs + 1):
-        config = os.path.join(folder, f"{name}-{count}.toml")
-        with open(config, "w") as f:
-            f.write(f'[data]\nsource = "{path}"\nsplit = {{ by = "random", valid = 0.0, test = 0.0 }}\n')
-            f.write(f"[model]\n{MODEL[kind]}")
-            f.write(f"[train]\nepochs = {count}\nbatch_size = {batch}\n")
-        command = [tesla, "train", config, "--device", "flex", "--out", os.path.join(folder, "run"), "-q"]
-        times.append(run(command, threads)[1:])
-    (wall, cpu, _), (wall_more, cpu_more, memory) = times
-    done = epochs * rows
-    return {"wall": done / (wall_more - wall), "cpu": done / (cpu_more - cpu), "memory": memory}
+def tesla_side(tesla, folder, name, path, threads, device):
+    kind, batch, epochs, _ = WORK[name]
+    config = f'[data]\nsource = "{path}"\nsplit = {{ by = "random", valid = 0.0, test = 0.0 }}\n'
+    config += f'[audit]\nlevel = "off"\n[model]\n{MODEL[kind]}[train]\nepochs = {epochs + 1}\nbatch_size = {batch}\n'
+    run = common.train(tesla, config, folder, threads, device)
+    started = common.when(run, "epoch" if epochs else "started")
+    ended = common.when(run, "epoch", last=True)
+    done = max(epochs, 1) * common.when(run, "started")["rows"][0]
+    return {
+        "wall": done / (ended["at"] - started["at"]),
+        "cpu": done / max(ended["cpu"] - started["cpu"], 0.01),
+        "memory": run["memory"],
+    }
 
 
 def main():
@@ -161,32 +133,52 @@ def main():
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="flex", help="TESLA's device")
+    parser.add_argument("--torch-device", default="cpu", help="`cpu`, `cuda`, or `none` to leave PyTorch out")
+    parser.add_argument("--json", help="where to write the results")
     parser.add_argument("--torch", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.torch:
-        return torch_side(args.torch, args.images, args.threads)
+        return torch_side(args.torch, args.images, args.threads, args.torch_device)
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        path = args.images or make_images(folder, args.rows)
+        path = args.images or common.make_images(folder, args.rows)
         for name in args.work or WORK:
             found = {"torch": [], "tesla": []}
             for _ in range(args.rounds):
-                own = [sys.executable, __file__, "--torch", name, "--images", path, "--threads", str(args.threads)]
-                found["torch"].append(json.loads(run(own, args.threads)[0]))
-                found["tesla"].append(tesla_side(args.tesla, folder, name, path, args.threads))
-            kind, batch, _ = WORK[name]
+                if args.torch_device != "none":
+                    own = [sys.executable, __file__, "--torch", name, "--images", path]
+                    own += ["--threads", args.threads, "--torch-device", args.torch_device]
+                    found["torch"].append(common.call(own, args.threads))
+                found["tesla"].append(tesla_side(args.tesla, folder, name, path, args.threads, args.device))
+            kind, batch, _, goal = WORK[name]
             print(f"{name}: {kind}, batch {batch}, {args.threads} threads, {args.rounds} rounds in turns")
             middle = {}
             for side, rounds in found.items():
+                if not rounds:
+                    continue
                 for what in ("wall", "cpu", "memory"):
-                    values = sorted(r[what] for r in rounds)
-                    middle[side, what] = statistics.median(values)
+                    middle[side, what] = statistics.median(r[what] for r in rounds)
                 print(
                     f"  {side}: {middle[side, 'wall']:7.0f} rows/s"
                     f" ({min(r['wall'] for r in rounds):.0f} to {max(r['wall'] for r in rounds):.0f}),"
                     f" {middle[side, 'cpu']:7.0f} rows per CPU second, peak {middle[side, 'memory']:.0f} MB"
                 )
-            ratio = {what: middle["tesla", what] / middle["torch", what] for what in ("wall", "cpu", "memory")}
-            print(f"  tesla/torch: {ratio['wall']:.2f}x wall, {ratio['cpu']:.2f}x CPU, {ratio['memory']:.2f}x memory")
+            what = f"{NAME[kind]}, AdamW, batch {batch}"
+            if name == "epoch":
+                what += f", an epoch of {'Fashion-MNIST' if args.images else 'random images'} with a `DataLoader`"
+            peer, theirs, memory = "PyTorch", [r["wall"] for r in found["torch"]], ""
+            if theirs:
+                ratio = {w: middle["tesla", w] / middle["torch", w] for w in ("wall", "cpu", "memory")}
+                print(
+                    f"  tesla/torch: {ratio['wall']:.2f}x wall, {ratio['cpu']:.2f}x CPU, {ratio['memory']:.2f}x memory"
+                )
+                first = found["torch"][0]
+                peer = f"PyTorch {first['version']}" + (f" on {first['device']}" if args.torch_device == "cuda" else "")
+                memory = f"peak memory {middle['tesla', 'memory']:.0f} MB against {middle['torch', 'memory']:.0f} MB"
+            ours = [r["wall"] for r in found["tesla"]]
+            rows.append(common.row(what, peer, ours, theirs, "rows/s", goal, memory))
+            common.write(args.json, rows)
             sys.stdout.flush()
 
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Tensor;
+use rayon::prelude::*;
 use tesla_data::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use tesla_data::arrow::datatypes::{DataType, Field, Schema};
 use tesla_data::contract::Need;
@@ -12,9 +13,10 @@ use tesla_data::{FittedInteractions, Inputs, Task};
 
 use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
 
-/// Rows per pass through the network, always: bounds memory, gives every tensor one shape, and makes
-/// a row's result independent of how many others there are.
+/// The most rows of a pass through the network: bounds memory.
 const TILE: usize = 16;
+/// The fewest: products of matrices take another way for a single row, with another order of summing.
+const FEWEST: usize = 2;
 
 /// A bundle on a device. Raw rows go in, predictions come out; the contract is enforced on the way.
 #[derive(Debug)]
@@ -172,38 +174,55 @@ impl Predictor {
     /// # Errors
     /// When the device does not deliver.
     pub fn scores(&self, parts: &[(&Prepared, Range<usize>)]) -> Result<Vec<f64>> {
-        let shape = &self.bundle.signature.input;
-        let size: usize = shape.iter().product();
-        let outputs = self.bundle.signature.outputs;
-        let total: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
-        let mut scores = Vec::with_capacity(total * outputs);
-        let mut values: Vec<f32> = Vec::new();
-        let mut pass = |values: Vec<f32>, filled: usize| -> Result<()> {
-            let batch = Batch::new(values, TILE, shape, self.device.burn());
-            scores.extend(read(self.network.forward(batch))?.take(filled * outputs));
-            Ok(())
-        };
-        let mut filled = 0;
+        let mut passes: Vec<Vec<(&Prepared, Range<usize>)>> = Vec::new();
+        let mut filled = TILE;
         for (prepared, rows) in parts {
-            let rows: Vec<usize> = rows.clone().collect();
-            let mut rest = rows.as_slice();
+            let mut rest = rows.clone();
             while !rest.is_empty() {
-                let (now, later) = rest.split_at(rest.len().min(TILE - filled));
-                values.extend(prepared.inputs.gather(now)?);
-                filled += now.len();
-                rest = later;
                 if filled == TILE {
-                    pass(std::mem::take(&mut values), filled)?;
+                    passes.push(Vec::new());
                     filled = 0;
+                }
+                let now = rest.start..rest.end.min(rest.start + TILE - filled);
+                (rest.start, filled) = (now.end, filled + now.len());
+                if let Some(pass) = passes.last_mut() {
+                    pass.push((*prepared, now));
                 }
             }
         }
-        if filled > 0 {
-            // A pass always has as many rows: kernels choose their order of summing by that number.
-            values.resize(TILE * size, 0.0);
-            pass(values, filled)?;
+        let scores: Result<Vec<Vec<f64>>> = match self.device.is_cpu() {
+            true => passes.par_iter().map(|parts| self.pass(parts)).collect(),
+            false => passes.iter().map(|parts| self.pass(parts)).collect(),
+        };
+        Ok(scores?.concat())
+    }
+
+    /// One pass through the network.
+    fn pass(&self, parts: &[(&Prepared, Range<usize>)]) -> Result<Vec<f64>> {
+        let shape = &self.bundle.signature.input;
+        let size: usize = shape.iter().product();
+        let filled: usize = parts.iter().map(|(_, rows)| rows.len()).sum();
+        let rows = self.rows_of_pass(filled);
+        let mut values: Vec<f32> = Vec::with_capacity(rows * size);
+        for (prepared, rows) in parts {
+            values.extend(prepared.inputs.gather(&rows.clone().collect::<Vec<_>>())?);
         }
-        Ok(scores)
+        values.resize(rows * size, 0.0);
+        let batch = Batch::new(values, rows, shape, self.device.burn());
+        let outputs = self.bundle.signature.outputs;
+        Ok(read(self.network.forward(batch))?.take(filled * outputs).collect())
+    }
+
+    /// The rows that a pass is filled up to. Kernels choose their order of summing by that number, so it is
+    /// one for all, but on `flex`: its products sum in one order for 2 to 16 rows (a test holds them
+    /// against each other), and a single row need not take the time of 16. What a network of a
+    /// program's own does is not known.
+    fn rows_of_pass(&self, filled: usize) -> usize {
+        let is_known = !matches!(self.network, Network::Custom(_));
+        match is_known && self.device.name() == "flex" {
+            true => filled.next_power_of_two().max(FEWEST),
+            false => TILE,
+        }
     }
 
     /// The last step of [`Predictor::predict`]: `scores` as probabilities or in the target's unit.

@@ -211,29 +211,7 @@ pub fn train_with(
     let rows =
         [Some(&train), valid.as_ref(), test.as_ref()].map(|part| part.map_or(0, Selection::len));
 
-    // Its weights.
-    let exact = solve::is_exact(&model);
-    observer.event(Event::Started {
-        model: model.kind().into(),
-        parameters: network.parameters(),
-        rows,
-        device: device.name().into(),
-        steps: match (exact, whole) {
-            (true, _) => 0,
-            (false, true) => 1,
-            (false, false) => engine::steps(train_samples.len, config.train.batch_size),
-        },
-        epochs: if exact { 0 } else { config.train.epochs },
-        input: signature.input.clone(),
-        outputs: signature.outputs,
-    });
-    if observer.should_stop() {
-        return Err(Error::Interrupted {
-            epoch: 1,
-            step: 0,
-            saved: false,
-        });
-    }
+    // Where it comes from; hashed before the search begins, whose time is told.
     let resolved = Config {
         model: Some(model.clone()),
         // `auto` and the device it found give one model.
@@ -260,6 +238,30 @@ pub fn train_with(
         device: device.name().into(),
         config: resolved.without_paths(),
     };
+
+    // Its weights.
+    let exact = solve::is_exact(&model);
+    observer.event(Event::Started {
+        model: model.kind().into(),
+        parameters: network.parameters(),
+        rows,
+        device: device.name().into(),
+        steps: match (exact, whole) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => engine::steps(train_samples.len, config.train.batch_size),
+        },
+        epochs: if exact { 0 } else { config.train.epochs },
+        input: signature.input.clone(),
+        outputs: signature.outputs,
+    });
+    if observer.should_stop() {
+        return Err(Error::Interrupted {
+            epoch: 1,
+            step: 0,
+            saved: false,
+        });
+    }
     let fitted: Fitted = match exact {
         true => {
             let rows = solve::Rows {

@@ -29,7 +29,7 @@ pub use tesla_core::{
     Batch, Bundle, Device, DeviceChoice, ModelConfig, Predictions, Predictor, Ranked, Seen,
     Signature, burn,
 };
-pub use tesla_data::{Dataset, Frame};
+pub use tesla_data::{AuditLevel, Dataset, Frame};
 pub use tesla_train::{Config, Error, Event, Observer, Report, Result, TrainConfig};
 
 /// The rows of a training run, and where they come from.
@@ -255,7 +255,7 @@ pub mod evaluate {
 pub mod deploy {
     use std::net::SocketAddr;
 
-    pub use tesla_serve::router;
+    pub use tesla_serve::{Model as ServedModel, router};
 
     use crate::Model;
 

@@ -387,7 +387,10 @@ fn rows_together_get_the_bits_of_each_alone() {
         // Full passes, and one that is not full.
         let count = prepared.len().min(40);
         let together = bits(predictor.scores(&[(&prepared, 0..count)]).unwrap());
-        let alone = (0..count).flat_map(|i| predictor.scores(&[(&prepared, i..i + 1)]).unwrap());
-        assert!(together == bits(alone.collect()), "{name}, {model}");
+        for some in [1, 3, 7] {
+            let parts = (0..count).step_by(some).map(|i| i..count.min(i + some));
+            let apart = parts.flat_map(|rows| predictor.scores(&[(&prepared, rows)]).unwrap());
+            assert!(together == bits(apart.collect()), "{name}, {model}, {some} at a time");
+        }
     }
 }
