@@ -252,7 +252,7 @@ impl Predictor {
 
     /// What the network says in the target's unit: a rating within the range of those it learned from.
     /// A model that ranks has no unit.
-    fn value(&self, y: f64) -> f64 {
+    pub(crate) fn value(&self, y: f64) -> f64 {
         let pipeline = &self.bundle.pipeline;
         match (&self.bundle.model, &pipeline.interactions) {
             (ModelConfig::Bpr(_), _) => y,

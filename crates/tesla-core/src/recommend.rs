@@ -8,7 +8,7 @@ use tesla_data::{FittedInteractions, FittedPipeline};
 
 use crate::model::Mf;
 use crate::predictor::read;
-use crate::{Error, ModelConfig, Network, Predictor, Result};
+use crate::{Error, Network, Predictor, Result};
 
 /// Scores that are held at a time, about.
 const SCORES: usize = 1 << 22;
@@ -146,11 +146,9 @@ impl Predictor {
             let scores: Vec<f32> = read(scores)?.map(|score| score as f32).collect();
             for (at, scores) in std::iter::zip(part, scores.chunks_exact(width)) {
                 let skip = [seen.of(&users[*at]), kept(ids[*at])];
+                // In the order of what the network says, which the range of ratings would make ties of.
                 let mut items = best(scores, count, n, &skip);
-                if let ModelConfig::Mf(_) = self.bundle().model {
-                    let decode = |y: f64| side.pipeline.target.decode(y);
-                    items.iter_mut().for_each(|(_, score)| *score = decode(*score));
-                }
+                items.iter_mut().for_each(|(_, score)| *score = self.value(*score));
                 lists[*at].items = items;
             }
         }

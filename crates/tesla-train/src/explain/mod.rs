@@ -15,7 +15,7 @@ mod importance;
 mod outcomes;
 mod owners;
 mod terms;
-#[cfg(test)]
+#[cfg(all(test, feature = "flex"))]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,3 +1,4 @@
+use tesla_core::model::MlpConfig;
 use tesla_core::{Bundle, Device, DeviceChoice, ModelConfig, Predictor};
 use tesla_data::source::{CsvSource, Input};
 use tesla_data::{Dataset, Frame};
@@ -5,17 +6,18 @@ use tesla_data::{Dataset, Frame};
 use super::*;
 use crate::{Config, Silent, train};
 
-/// A model of the table, and its rows; `None` where this build has no `flex`.
-fn model(table: &str, kind: &str, epochs: usize) -> Option<(Predictor, Dataset, Device)> {
-    let Ok(device) = Device::open(DeviceChoice::Flex) else {
-        println!("skipped: this build has no `flex`");
-        return None;
-    };
+/// A model of the table, and its rows.
+fn model(table: &str, kind: &str, epochs: usize) -> (Predictor, Dataset, Device) {
+    model_of(table, ModelConfig::from_kind(kind).unwrap(), epochs)
+}
+
+fn model_of(table: &str, model: ModelConfig, epochs: usize) -> (Predictor, Dataset, Device) {
+    let device = Device::open(DeviceChoice::Flex).unwrap();
     let input = Input::from_bytes("t.csv", table.as_bytes());
     let source = CsvSource::open(input, Default::default()).unwrap();
     let data = Dataset::from_frame(Frame::read_all(Box::new(source)).unwrap());
     let mut config = Config {
-        model: Some(ModelConfig::from_kind(kind).unwrap()),
+        model: Some(model),
         ..Default::default()
     };
     config.data.target = Some("y".into());
@@ -31,7 +33,7 @@ fn model(table: &str, kind: &str, epochs: usize) -> Option<(Predictor, Dataset, 
     }
     let bundle = train(&config, &data, &device, &mut Silent).unwrap().bundle;
     let data = data.settle(&bundle.contract, &config.data.bad_policy()).unwrap();
-    Some((bundle.predictor(&device).unwrap(), data, device))
+    (bundle.predictor(&device).unwrap(), data, device)
 }
 
 /// Numbers that look drawn: `rows` of them in -1..1.
@@ -61,9 +63,7 @@ fn explain(bundle: &Bundle, device: &Device, frame: &Frame, rows: &[usize]) -> V
 
 #[test]
 fn a_linear_model_is_explained_by_its_coefficients() {
-    let Some((predictor, data, device)) = model(&linear_table(200), "linear", 1) else {
-        return;
-    };
+    let (predictor, data, device) = model(&linear_table(200), "linear", 1);
     let found = explain(predictor.bundle(), &device, &data.frame, &[5, 17]);
     let a = noise(200, 0);
     let mean = |bundle: &Bundle| match &bundle.pipeline.features[0] {
@@ -82,29 +82,31 @@ fn a_linear_model_is_explained_by_its_coefficients() {
 
 #[test]
 fn integrated_gradients_add_up_and_do_not_depend_on_other_rows() {
-    let Some((predictor, data, device)) = model(&linear_table(300), "mlp", 8) else {
-        return;
+    let normed = MlpConfig {
+        batch_norm: true,
+        ..Default::default()
     };
-    let bundle = predictor.bundle();
-    let together = explain(bundle, &device, &data.frame, &[3, 4, 5]);
-    let alone = explain(bundle, &device, &data.frame, &[4]);
-    assert_eq!(together[1], alone[0]);
-    for found in &together {
-        assert_eq!(found.method, Method::IntegratedGradients);
-        assert!(found.rest.abs() < 0.05, "{found:?}");
+    for config in [MlpConfig::default(), normed] {
+        let (predictor, data, device) = model_of(&linear_table(300), ModelConfig::Mlp(config), 8);
+        let bundle = predictor.bundle();
+        let together = explain(bundle, &device, &data.frame, &[3, 4, 5]);
+        let alone = explain(bundle, &device, &data.frame, &[4]);
+        assert_eq!(together[1], alone[0]);
         let predicted = predictor.predict(&data.frame.to_batch().unwrap()).unwrap();
         let tesla_core::Predictions::Values(values) = predicted else {
             unreachable!()
         };
-        assert!(values.iter().any(|v| (v - found.output).abs() < 1e-3), "{found:?}");
+        for (row, found) in std::iter::zip([3, 4, 5], &together) {
+            assert_eq!(found.method, Method::IntegratedGradients);
+            assert!(found.rest.abs() < 0.05, "{found:?}");
+            assert!((values[row] - found.output).abs() < 1e-3, "{found:?}");
+        }
     }
 }
 
 #[test]
 fn importance_finds_what_matters_and_dependence_its_slope() {
-    let Some((predictor, data, _)) = model(&linear_table(400), "linear", 1) else {
-        return;
-    };
+    let (predictor, data, _) = model(&linear_table(400), "linear", 1);
     let rows = data.frame.all();
     let sample = Sample::draw(&predictor, &rows, 300, 1).unwrap();
     assert_eq!(sample.len(), 300);
@@ -139,9 +141,7 @@ fn words_that_tell_are_found_by_weights_and_by_taking_them_out() {
         );
     }
     for (kind, method) in [("logistic", Method::Exact), ("bag", Method::WordRemoval)] {
-        let Some((predictor, data, device)) = model(&table, kind, 80) else {
-            return;
-        };
+        let (predictor, data, device) = model(&table, kind, 80);
         let found = explain(predictor.bundle(), &device, &data.frame, &[0, 1]);
         let first =
             |i: usize| found[i].contributions[0].name.trim_start_matches("word:").to_string();
@@ -161,9 +161,7 @@ fn ids_are_explained_by_shapley_values_that_add_up() {
             table += &format!("u{user},i{item},{}\n", (user % 4) as f64 + 0.1 * (item % 3) as f64);
         }
     }
-    let Some((predictor, data, device)) = model(&table, "mf", 20) else {
-        return;
-    };
+    let (predictor, data, device) = model(&table, "mf", 20);
     let found = explain(predictor.bundle(), &device, &data.frame, &[3]);
     assert_eq!((found[0].method, found[0].contributions.len()), (Method::Shapley, 2));
     assert!(found[0].rest.abs() < 1e-4, "{found:?}");

@@ -18,6 +18,8 @@ struct Ratings {
     starts: Vec<usize>,
     others: Vec<u32>,
     values: Vec<f64>,
+    /// What each weighs; `None` when all weigh the same.
+    weights: Option<Vec<f64>>,
 }
 
 /// Vectors and numbers of one side, in full precision.
@@ -28,12 +30,13 @@ struct Side {
 
 /// Factorises the ratings by alternating least squares: with the items held, each user's vector and
 /// number are a ridge regression of their own, and the other way round. Every id is solved from its own
-/// ratings alone and in their order, so that threads change nothing.
+/// ratings alone and in their order, so that threads change nothing. A rating that weighs 2 counts as two
+/// that are alike, in the penalty too.
 pub(super) fn solve(
     config: &MfConfig,
     first: &Mf,
     target: &FittedTarget,
-    train: &Samples,
+    (train, weights): (&Samples, Option<&[f64]>),
     device: &Device,
     observer: &mut dyn Observer,
 ) -> Result<Fitted> {
@@ -53,7 +56,9 @@ pub(super) fn solve(
         vectors: wide(&factors.vectors[at]),
         levels: wide(&factors.levels[at]),
     });
-    let ratings = [0, 1].map(|at| Ratings::of(at, sides[at].levels.len(), &pairs, &values));
+    let ratings =
+        [0, 1].map(|at| Ratings::of(at, sides[at].levels.len(), &pairs, &values, weights));
+    let whole = weights.map_or(values.len() as f64, |weights| weights.iter().sum());
     let (mut passes, mut sum) = (0, f64::INFINITY);
     let mut history = Vec::new();
     loop {
@@ -62,7 +67,7 @@ pub(super) fn solve(
         update(items, users, &ratings[1], width, config)?;
         passes += 1;
         let now = objective(&sides, &ratings[0], width, config);
-        history.push(now / values.len().max(1) as f64);
+        history.push(now / whole);
         let settled = sum - now <= SETTLED * now;
         if settled || passes == config.passes {
             observer.event(Event::Solved {
@@ -94,7 +99,13 @@ pub(super) fn solve(
 }
 
 impl Ratings {
-    fn of(side: usize, ids: usize, pairs: &[[u32; 2]], values: &[f64]) -> Self {
+    fn of(
+        side: usize,
+        ids: usize,
+        pairs: &[[u32; 2]],
+        values: &[f64],
+        weights: Option<&[f64]>,
+    ) -> Self {
         let mut starts = vec![0; ids + 1];
         pairs.iter().for_each(|pair| starts[pair[side] as usize + 1] += 1);
         for id in 0..ids {
@@ -103,23 +114,38 @@ impl Ratings {
         let mut next = starts.clone();
         let mut others = vec![0; pairs.len()];
         let mut sorted = vec![0.0; pairs.len()];
-        for (pair, value) in std::iter::zip(pairs, values) {
+        let mut sorted_weights = weights.map(|weights| vec![0.0; weights.len()]);
+        for (row, (pair, value)) in std::iter::zip(pairs, values).enumerate() {
             let at = &mut next[pair[side] as usize];
             (others[*at], sorted[*at]) = (pair[1 - side], *value);
+            if let (Some(sorted), Some(weights)) = (&mut sorted_weights, weights) {
+                sorted[*at] = weights[row];
+            }
             *at += 1;
         }
         Self {
             starts,
             others,
             values: sorted,
+            weights: sorted_weights,
         }
     }
 
-    /// The ratings of an id: the other id and the value of each.
-    fn of_id(&self, id: usize) -> impl Iterator<Item = (usize, f64)> {
+    /// The ratings of an id: the other id, the value and the weight of each.
+    fn of_id(&self, id: usize) -> impl Iterator<Item = (usize, f64, f64)> {
+        (self.starts[id]..self.starts[id + 1]).map(|at| {
+            let weight = self.weights.as_ref().map_or(1.0, |weights| weights[at]);
+            (self.others[at] as usize, self.values[at], weight)
+        })
+    }
+
+    /// What the ratings of an id weigh together.
+    fn weight(&self, id: usize) -> f64 {
         let range = self.starts[id]..self.starts[id + 1];
-        let others = self.others[range.clone()].iter().map(|other| *other as usize);
-        others.zip(self.values[range].iter().copied())
+        match &self.weights {
+            Some(weights) => weights[range].iter().sum(),
+            None => range.len() as f64,
+        }
     }
 }
 
@@ -135,8 +161,8 @@ fn update(
     let vectors = own.vectors.par_chunks_mut(width);
     let ids = vectors.zip(own.levels.par_iter_mut()).enumerate();
     let solved = ids.map(|(id, (vector, level))| {
-        let count = ratings.starts[id + 1] - ratings.starts[id];
-        if id == 0 || count == 0 {
+        let weight = ratings.weight(id);
+        if id == 0 || weight == 0.0 {
             vector.fill(0.0);
             *level = 0.0;
             return true;
@@ -145,11 +171,11 @@ fn update(
         let mut gram = DMatrix::<f64>::zeros(width + 1, width + 1);
         let mut moment = DVector::<f64>::zeros(width + 1);
         let mut x = DVector::<f64>::from_element(width + 1, 1.0);
-        for (at, value) in ratings.of_id(id) {
+        for (at, value, weight) in ratings.of_id(id) {
             let features = &other.vectors[at * width..][..width];
             x.rows_mut(0, width).copy_from_slice(features);
-            gram.syger(1.0, &x, &x, 1.0);
-            moment.axpy(value - other.levels[at], &x, 1.0);
+            gram.syger(weight, &x, &x, 1.0);
+            moment.axpy(weight * (value - other.levels[at]), &x, 1.0);
         }
         for place in 0..=width {
             let l2 = if place < width {
@@ -157,7 +183,7 @@ fn update(
             } else {
                 config.l2_bias
             };
-            gram[(place, place)] += l2 * count as f64;
+            gram[(place, place)] += l2 * weight;
         }
         let Some(cholesky) = gram.cholesky() else {
             return false;
@@ -188,12 +214,13 @@ fn objective(
     let of_user = |id: usize| -> f64 {
         let own = vector(users, id);
         let level = users.levels[id];
-        let rows = ratings.of_id(id).map(|(item, value)| {
+        let rows = ratings.of_id(id).map(|(item, value, weight)| {
             let other = &items.vectors[item * width..][..width];
             let product: f64 = std::iter::zip(&own, other).map(|(a, b)| a * b).sum();
             let error = value - product - level - items.levels[item];
             let levels = level * level + items.levels[item] * items.levels[item];
-            error * error + config.l2 * (square(&own) + square(other)) + config.l2_bias * levels
+            let penalty = config.l2 * (square(&own) + square(other)) + config.l2_bias * levels;
+            weight * (error * error + penalty)
         });
         rows.sum()
     };
@@ -203,6 +230,8 @@ fn objective(
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
     use tesla_core::{DeviceChoice, ModelConfig, Signature};
     use tesla_data::samples::Floats;
     use tesla_data::{Target, Task};
@@ -218,7 +247,14 @@ mod tests {
     }
 
     fn fit(config: &MfConfig) -> (Factors, Vec<f64>) {
-        let rows = ratings();
+        fit_weighted(config, &ratings(), None)
+    }
+
+    fn fit_weighted(
+        config: &MfConfig,
+        rows: &[(u32, u32, f64)],
+        weights: Option<&[f64]>,
+    ) -> (Factors, Vec<f64>) {
         let ids = rows.iter().flat_map(|(user, item, _)| [*user as f32, *item as f32]);
         let train = Samples {
             len: rows.len(),
@@ -243,7 +279,8 @@ mod tests {
         let Network::Mf(first) = network else {
             panic!("factors")
         };
-        let fitted = solve(config, &first, &target, &train, &device, &mut crate::Silent).unwrap();
+        let rows = (&train, weights);
+        let fitted = solve(config, &first, &target, rows, &device, &mut crate::Silent).unwrap();
         let losses = fitted.history["loss"].as_array().unwrap().iter();
         let losses = losses.map(|loss| loss.as_f64().unwrap()).collect();
         let Network::Mf(network) = fitted.network else {
@@ -283,6 +320,30 @@ mod tests {
         }
         // Nobody rated with these ids.
         assert!(vector(0, 0).iter().chain(vector(0, 7)).all(|v| *v == 0.0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        #[test]
+        fn a_rating_that_weighs_two_counts_twice(times in vec(0usize..4, 23)) {
+            let rows = ratings();
+            prop_assume!(times.iter().sum::<usize>() > 8);
+            let weights: Vec<f64> = times.iter().map(|times| *times as f64).collect();
+            let repeated: Vec<_> = std::iter::zip(&rows, &times)
+                .flat_map(|(row, times)| vec![*row; *times])
+                .collect();
+            let config = MfConfig { factors: 3, l2: 0.1, l2_bias: 0.05, passes: 4, ..Default::default() };
+            let (weighted, losses) = fit_weighted(&config, &rows, Some(&weights));
+            let (expected, expected_losses) = fit_weighted(&config, &repeated, None);
+            let all = |factors: Factors| [factors.vectors.concat(), factors.levels.concat()].concat();
+            for (a, b) in std::iter::zip(all(weighted), all(expected)) {
+                prop_assert!((a - b).abs() < 1e-5, "{a} is not {b}");
+            }
+            for (a, b) in std::iter::zip(losses, expected_losses) {
+                prop_assert!((a - b).abs() < 1e-9, "{a} is not {b}");
+            }
+        }
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub(crate) fn solve(
         weights: row_weights,
     } = *rows;
     if let (ModelConfig::Mf(config), Network::Mf(first)) = (model, &network) {
-        return als::solve(config, first, &pipeline.target, train, device, observer);
+        return als::solve(config, first, &pipeline.target, (train, row_weights), device, observer);
     }
     if let Inputs::Sequences(_) = train.inputs {
         return Err(Error::Config(format!(

@@ -15,7 +15,10 @@ const STEPS: usize = 4;
 
 /// Trains for a few steps, keeps nothing, and prints what was seen.
 pub(super) fn run(config: &Config, data: &Dataset, device: &Device, json: bool) -> Result<()> {
-    let mut seen = Rehearsal::default();
+    let mut seen = Rehearsal {
+        accumulate: config.train.accumulate,
+        ..Rehearsal::default()
+    };
     match tesla_train::train(config, data, device, &mut seen) {
         // The rehearsal stopped it, or it was that short.
         Ok(_) | Err(TrainError::Interrupted { .. }) => {}
@@ -42,12 +45,14 @@ struct Rehearsal {
     outputs: usize,
     /// Rows to train, validate and test on.
     rows: [usize; 3],
-    /// In an epoch.
+    /// In an epoch, of `accumulate` batches each.
     steps: usize,
     epochs: usize,
     seconds_per_step: Option<f64>,
     /// The most memory that the program had, in bytes, where the system says so.
     peak: Option<u64>,
+    #[serde(skip)]
+    accumulate: usize,
     #[serde(skip)]
     done: usize,
     #[serde(skip)]
@@ -75,7 +80,9 @@ impl Observer for Rehearsal {
                 outputs,
             } => {
                 (self.model, self.device, self.parameters) = (model, device, parameters);
-                (self.rows, self.steps, self.epochs) = (rows, steps, epochs);
+                // The engine counts batches, and asks after each step whether to stop.
+                self.steps = steps.div_ceil(self.accumulate.max(1));
+                (self.rows, self.epochs) = (rows, epochs);
                 (self.input, self.outputs) = (input, outputs);
             }
             _ => {}
@@ -173,4 +180,31 @@ fn peak() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_those_that_are_timed() {
+        let mut seen = Rehearsal {
+            accumulate: 16,
+            ..Rehearsal::default()
+        };
+        seen.event(Event::Started {
+            model: "mlp".into(),
+            parameters: 10,
+            rows: [1600, 0, 0],
+            device: "flex".into(),
+            steps: 161,
+            epochs: 2,
+            input: vec![3],
+            outputs: 1,
+        });
+        assert_eq!(seen.steps, 11);
+        seen.seconds_per_step = Some(0.5);
+        let text = seen.text(&Config::default());
+        assert!(text.contains("11 steps an epoch, at most 2 epochs: 11 seconds at most"), "{text}");
+    }
 }
