@@ -1,15 +1,18 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tesla_core::{Bundle, Device, ModelConfig, Network, Probe, Provenance, Seen, Signature};
+use tesla_core::{
+    Bundle, Device, ModelConfig, Network, Predictor, Probe, Provenance, Seen, Signature,
+};
 use tesla_data::audit::{self, Finding, Severity};
 use tesla_data::augment::{Augment, AugmentConfig};
 use tesla_data::config::{AuditLevel, ColumnConfigs, Encode};
 use tesla_data::interactions::INTERACTION;
 use tesla_data::prepare::{TextEncoding, without_outliers};
 use tesla_data::{
-    BadRow, ColumnKind, Contract, Dataset, FittedInteractions, Frame, Inputs, InteractionsConfig,
-    Pipeline, Samples, Selection, Split, Task,
+    BadRow, ColumnKind, Contract, Dataset, FittedInteractions, FittedPipeline, Frame, Inputs,
+    InteractionsConfig, Pipeline, Samples, Selection, Split, Task,
 };
 
 use crate::engine::{Checkpoints, Pairs};
@@ -143,46 +146,16 @@ pub fn train_with(
     }
 
     // What preparation learns from the training rows, and what it makes of them.
-    let columns = columns_for(chosen.as_ref(), &contract, &config.columns);
-    let mut pipeline = Pipeline::new(&contract, &columns)?
-        .with_sequence(config.data.sequence.as_ref())?
-        .fit(&train)?;
-    let mut train_samples = pipeline.collect_train(&train)?;
-    let mut valid_samples = valid.as_ref().map(|rows| pipeline.collect(rows)).transpose()?;
-    // The training row of each sample, where only some rows are samples.
-    let mut kept: Option<Vec<usize>> = None;
-    let mut pairs = None;
-    if let Some(interactions) = interactions {
-        let fitted = FittedInteractions::fit(interactions, &pipeline, &train_samples)?;
-        if let Some(ModelConfig::Bpr(bpr)) = &chosen {
-            let (positives, rows) = fitted.positives(&train_samples)?;
-            if rows.is_empty() {
-                let message = "no training row reaches `data.interactions.threshold`: lower it";
-                return Err(Error::Config(message.into()));
-            }
-            (train_samples, kept) = (positives, Some(rows));
-            valid_samples = match valid_samples {
-                Some(valid) => Some(fitted.positives(&valid)?.0).filter(|valid| valid.len > 0),
-                None => None,
-            };
-            let valid = valid_samples.as_ref();
-            let learned = Pairs::new(bpr.negatives, &fitted, &pipeline, &train_samples, valid)?;
-            pairs = Some(Arc::new(learned));
-        }
-        pipeline.interactions = Some(fitted);
-    }
-
-    let valid_weights = match (&valid, &valid_samples) {
-        (Some(rows), Some(samples)) if !ranks => weights(&contract, rows, samples, None)?,
-        _ => None,
-    };
-    let weights = weights(&contract, &train, &train_samples, kept.as_deref())?;
-    let weights = engine::row_weights(
+    let prepared = prepare(config, &contract, chosen.as_ref(), &train, valid.as_ref())?;
+    let Prepared {
+        pipeline,
+        train: train_samples,
+        valid: valid_samples,
+        kept,
+        pairs,
         weights,
-        &config.train.class_weights,
-        &pipeline.target,
-        &train_samples.target,
-    )?;
+        valid_weights,
+    } = prepared;
 
     // The network.
     let signature = Signature {
@@ -196,48 +169,13 @@ pub fn train_with(
         },
     };
     let model = chosen.unwrap_or_else(|| default_model(&signature, &train_samples.inputs));
-    if model.has_batch_norm() && (config.train.batch_size < 2 || train_samples.len < 2) {
-        return Err(Error::Config(
-            "`batch_norm` goes by the spread of the rows of a step: set `batch_size` in `[train]` to 2 or more, or remove it".into(),
-        ));
-    }
-    let whole = config.train.optimizer == Optimizer::Lbfgs;
-    if whole && (model.without_dropout() != model || !config.augment.is_off() || ranks) {
-        return Err(Error::Config(
-            "`optimizer = \"lbfgs\"` needs the same loss each time it looks: set `dropout = 0` in `[model]` and remove `[augment]`, or choose `adamw`, which models that rank need, too".into(),
-        ));
-    }
+    check_network(config, &model, train_samples.len)?;
     let network = model.init(&signature, seed, device)?;
     let rows =
         [Some(&train), valid.as_ref(), test.as_ref()].map(|part| part.map_or(0, Selection::len));
 
-    // Where it comes from; hashed before the search begins, whose time is told.
-    let resolved = Config {
-        model: Some(model.clone()),
-        // `auto` and the device it found give one model.
-        train: TrainConfig {
-            device: device.name().into(),
-            weight_decay: Some(config.train.weight_decay()),
-            ..config.train.clone()
-        },
-        ..config.clone()
-    };
-    let apart = [("valid", &data.valid), ("test", &data.test)];
-    let apart = apart
-        .into_iter()
-        .filter_map(|(part, frame)| Some((part, frame.as_ref()?)));
-    let provenance = Provenance {
-        source: frame.name().into(),
-        data_sha256: frame.fingerprint()?,
-        apart_sha256: apart
-            .map(|(part, frame)| Ok((part.to_string(), frame.fingerprint()?)))
-            .collect::<Result<_>>()?,
-        rows,
-        quarantined: bad.len(),
-        seed,
-        device: device.name().into(),
-        config: resolved.without_paths(),
-    };
+    // Hashed before the search begins, whose time is told.
+    let provenance = provenance(config, &model, &data, rows, bad.len(), device)?;
 
     // Its weights.
     let exact = solve::is_exact(&model);
@@ -246,10 +184,10 @@ pub fn train_with(
         parameters: network.parameters(),
         rows,
         device: device.name().into(),
-        steps: match (exact, whole) {
+        steps: match (exact, config.train.optimizer) {
             (true, _) => 0,
-            (false, true) => 1,
-            (false, false) => engine::steps(train_samples.len, config.train.batch_size),
+            (false, Optimizer::Lbfgs) => 1,
+            (false, _) => engine::steps(train_samples.len, config.train.batch_size),
         },
         epochs: if exact { 0 } else { config.train.epochs },
         input: signature.input.clone(),
@@ -310,36 +248,8 @@ pub fn train_with(
         )?;
     }
     let predictor = bundle.clone().predictor(device)?;
-    let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
-    let seen = if ranks {
-        seen_in(&predictor, &train)?
-    } else {
-        Seen::default()
-    };
-    let is_tested = test.is_some();
-    let report = |rows: &Selection<'_>, only_last: bool, baseline: bool| -> Result<Report> {
-        let options = Options {
-            by: match is_tested && !baseline {
-                true => Vec::new(),
-                false => config.evaluate.by.clone(),
-            },
-            weight: config.data.weight.clone(),
-            only_last,
-            seen: seen.clone(),
-            ..Options::default()
-        };
-        let mut report = evaluate_with(&predictor, rows, &options)?;
-        if baseline && !ranks {
-            let linear = linear(predictor.bundle(), &train_samples, rows, &options, device)?;
-            report.baselines.extend(linear);
-        }
-        Ok(report)
-    };
-    let valid = valid
-        .as_ref()
-        .map(|rows| report(rows, false, !is_tested))
-        .transpose()?;
-    let test = test.as_ref().map(|rows| report(rows, only_last, true)).transpose()?;
+    let parts = [valid.as_ref(), test.as_ref()];
+    let [valid, test] = judge(config, &predictor, &train, &train_samples, parts, device)?;
     let kept = |report: &Option<Report>| report.as_ref().map(Report::without_rows);
     bundle.report =
         json!({ "valid": kept(&valid), "test": kept(&test), "training": fitted.history });
@@ -353,6 +263,162 @@ pub fn train_with(
         split,
         first_loss: fitted.first_loss,
     })
+}
+
+/// What preparation learned from the training rows, and what it made of them.
+struct Prepared {
+    pipeline: FittedPipeline,
+    train: Samples,
+    valid: Option<Samples>,
+    /// The training row of each sample, where only some rows are samples.
+    kept: Option<Vec<usize>>,
+    pairs: Option<Arc<Pairs>>,
+    weights: Option<Vec<f64>>,
+    valid_weights: Option<Vec<f64>>,
+}
+
+fn prepare(
+    config: &Config,
+    contract: &Contract,
+    chosen: Option<&ModelConfig>,
+    train_rows: &Selection<'_>,
+    valid_rows: Option<&Selection<'_>>,
+) -> Result<Prepared> {
+    let columns = columns_for(chosen, contract, &config.columns);
+    let mut pipeline = Pipeline::new(contract, &columns)?
+        .with_sequence(config.data.sequence.as_ref())?
+        .fit(train_rows)?;
+    let mut train = pipeline.collect_train(train_rows)?;
+    let mut valid = valid_rows.map(|rows| pipeline.collect(rows)).transpose()?;
+    let (mut kept, mut pairs) = (None, None);
+    if let Some(interactions) = &config.data.interactions {
+        let fitted = FittedInteractions::fit(interactions, &pipeline, &train)?;
+        if let Some(ModelConfig::Bpr(bpr)) = chosen {
+            let (positives, rows) = fitted.positives(&train)?;
+            if rows.is_empty() {
+                let message = "no training row reaches `data.interactions.threshold`: lower it";
+                return Err(Error::Config(message.into()));
+            }
+            (train, kept) = (positives, Some(rows));
+            valid = match valid {
+                Some(valid) => Some(fitted.positives(&valid)?.0).filter(|valid| valid.len > 0),
+                None => None,
+            };
+            let learned = Pairs::new(bpr.negatives, &fitted, &pipeline, &train, valid.as_ref())?;
+            pairs = Some(Arc::new(learned));
+        }
+        pipeline.interactions = Some(fitted);
+    }
+    let valid_weights = match (valid_rows, &valid) {
+        (Some(rows), Some(samples)) if pairs.is_none() => weights(contract, rows, samples, None)?,
+        _ => None,
+    };
+    let own = weights(contract, train_rows, &train, kept.as_deref())?;
+    let weights =
+        engine::row_weights(own, &config.train.class_weights, &pipeline.target, &train.target)?;
+    Ok(Prepared {
+        pipeline,
+        train,
+        valid,
+        kept,
+        pairs,
+        weights,
+        valid_weights,
+    })
+}
+
+/// Whether the network can be trained as `[train]` says.
+fn check_network(config: &Config, model: &ModelConfig, rows: usize) -> Result<()> {
+    if model.has_batch_norm() && (config.train.batch_size < 2 || rows < 2) {
+        return Err(Error::Config(
+            "`batch_norm` goes by the spread of the rows of a step: set `batch_size` in `[train]` to 2 or more, or remove it".into(),
+        ));
+    }
+    let changes = model.without_dropout() != *model
+        || !config.augment.is_off()
+        || matches!(model, ModelConfig::Bpr(_));
+    match config.train.optimizer == Optimizer::Lbfgs && changes {
+        true => Err(Error::Config(
+            "`optimizer = \"lbfgs\"` needs the same loss each time it looks: set `dropout = 0` in `[model]` and remove `[augment]`, or choose `adamw`, which models that rank need, too".into(),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Where a model comes from, and what is needed to train it again.
+fn provenance(
+    config: &Config,
+    model: &ModelConfig,
+    data: &Dataset,
+    rows: [usize; 3],
+    quarantined: usize,
+    device: &Device,
+) -> Result<Provenance> {
+    let resolved = Config {
+        model: Some(model.clone()),
+        // `auto` and the device it found give one model.
+        train: TrainConfig {
+            device: device.name().into(),
+            weight_decay: Some(config.train.weight_decay()),
+            ..config.train.clone()
+        },
+        ..config.clone()
+    };
+    let mut apart_sha256 = BTreeMap::new();
+    for (part, frame) in [("valid", &data.valid), ("test", &data.test)] {
+        if let Some(frame) = frame {
+            apart_sha256.insert(part.to_string(), frame.fingerprint()?);
+        }
+    }
+    Ok(Provenance {
+        source: data.frame.name().into(),
+        data_sha256: data.frame.fingerprint()?,
+        apart_sha256,
+        rows,
+        quarantined,
+        seed: config.train.seed,
+        device: device.name().into(),
+        config: resolved.without_paths(),
+    })
+}
+
+/// The reports on validation and test rows. The last of them that is there has baselines beside it.
+fn judge(
+    config: &Config,
+    predictor: &Predictor,
+    train: &Selection<'_>,
+    train_samples: &Samples,
+    [valid, test]: [Option<&Selection<'_>>; 2],
+    device: &Device,
+) -> Result<[Option<Report>; 2]> {
+    let ranks = matches!(predictor.bundle().model, ModelConfig::Bpr(_));
+    let seen = match ranks {
+        true => seen_in(predictor, train)?,
+        false => Seen::default(),
+    };
+    let report = |rows: &Selection<'_>, only_last: bool, is_last: bool| -> Result<Report> {
+        let options = Options {
+            by: match is_last {
+                true => config.evaluate.by.clone(),
+                false => Vec::new(),
+            },
+            weight: config.data.weight.clone(),
+            only_last,
+            seen: seen.clone(),
+            ..Options::default()
+        };
+        let mut report = evaluate_with(predictor, rows, &options)?;
+        if is_last && !ranks {
+            let linear = linear(predictor.bundle(), train_samples, rows, &options, device)?;
+            report.baselines.extend(linear);
+        }
+        Ok(report)
+    };
+    let only_last = config.data.sequence.as_ref().is_some_and(|s| s.evaluate_last);
+    Ok([
+        valid.map(|rows| report(rows, false, test.is_none())).transpose()?,
+        test.map(|rows| report(rows, only_last, true)).transpose()?,
+    ])
 }
 
 /// Reports what the auditor finds, and ends the run where that is grave.
