@@ -211,11 +211,8 @@ impl NumericFit {
         }
         // A bundle cannot say infinity, and nothing could be learned beside it.
         let learned = [fitted.fill, fitted.mean, fitted.scale];
-        match learned
-            .iter()
-            .chain(fitted.bins.iter().flatten())
-            .all(|x| x.is_finite())
-        {
+        let edges = fitted.clip.iter().flatten().chain(fitted.bins.iter().flatten());
+        match learned.iter().chain(edges).all(|x| x.is_finite()) {
             true => Ok(fitted),
             false => Err(too_far(&fitted.name, range.unwrap_or_default())),
         }
