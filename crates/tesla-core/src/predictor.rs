@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use burn::tensor::Tensor;
 use tesla_data::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use tesla_data::arrow::datatypes::{DataType, Field, Schema};
 use tesla_data::contract::Need;
 use tesla_data::prepare::{FittedTarget, Pass};
 use tesla_data::{FittedInteractions, Inputs, Task};
 
+use crate::decision::softmax;
+use crate::device::to_host;
 use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
 
 /// Rows per pass through the network, always: bounds memory, gives every tensor one shape, and makes
@@ -171,7 +172,8 @@ impl Predictor {
         let mut values: Vec<f32> = Vec::new();
         let mut pass = |values: Vec<f32>, filled: usize| -> Result<()> {
             let batch = Batch::new(values, TILE, shape, self.device.burn());
-            scores.extend(read(self.network.forward(batch))?.take(filled * outputs));
+            let found = to_host(self.network.forward(batch), "predictions")?;
+            scores.extend(found.into_iter().take(filled * outputs).map(f64::from));
             Ok(())
         };
         let mut filled = 0;
@@ -362,22 +364,4 @@ fn argmax(values: &[f64]) -> usize {
         false => best,
     });
     best.unwrap_or(0)
-}
-
-/// Scores to probabilities, in 64-bit floats.
-fn softmax(scores: &mut [f64]) {
-    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    scores.iter_mut().for_each(|s| *s = (*s - max).exp());
-    let sum: f64 = scores.iter().sum();
-    scores.iter_mut().for_each(|s| *s /= sum);
-}
-
-/// A network's output on the host.
-pub(crate) fn read(output: Tensor<2>) -> Result<impl Iterator<Item = f64>> {
-    let fail = |e: &dyn std::fmt::Display| {
-        Error::Device(format!("the device did not deliver the predictions: {e}"))
-    };
-    let data = output.try_into_data_as::<f32>().map_err(|e| fail(&e))?;
-    let values = data.try_into_vec::<f32>().map_err(|e| fail(&e))?;
-    Ok(values.into_iter().map(f64::from))
 }
