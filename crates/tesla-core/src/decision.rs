@@ -56,6 +56,14 @@ pub struct Isotonic {
     pub values: Vec<f64>,
 }
 
+/// The scores of one row to probabilities that sum to 1.
+pub fn softmax(scores: &mut [f64]) {
+    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    scores.iter_mut().for_each(|s| *s = (*s - max).exp());
+    let sum: f64 = scores.iter().sum();
+    scores.iter_mut().for_each(|s| *s /= sum);
+}
+
 impl Decision {
     /// Whether nothing was chosen.
     pub fn is_none(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use burn::tensor::Device as BurnDevice;
+use burn::tensor::{Device as BurnDevice, Tensor};
 
 use crate::{Error, Result};
 
@@ -146,6 +146,16 @@ pub fn list() -> Vec<DeviceInfo> {
         });
     }
     devices
+}
+
+/// The numbers of a tensor on the host, row-major. `what` names them in the message, such as "weights".
+///
+/// # Errors
+/// When the device does not deliver them.
+pub fn to_host<const D: usize>(tensor: Tensor<D>, what: &str) -> Result<Vec<f32>> {
+    let data = tensor.try_into_data_as::<f32>();
+    data.and_then(|data| Ok(data.try_into_vec::<f32>()?))
+        .map_err(|e| Error::Device(format!("the device did not deliver the {what}: {e}")))
 }
 
 /// Why an `auto` or `wgpu` request found no GPU.

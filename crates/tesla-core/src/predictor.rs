@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use burn::tensor::Tensor;
 use rayon::prelude::*;
 use tesla_data::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
 use tesla_data::arrow::datatypes::{DataType, Field, Schema};
@@ -11,6 +10,8 @@ use tesla_data::contract::Need;
 use tesla_data::prepare::{FittedTarget, Pass};
 use tesla_data::{FittedInteractions, Inputs, Task};
 
+use crate::decision::softmax;
+use crate::device::to_host;
 use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
 
 /// The most rows of a pass through the network: bounds memory.
@@ -210,7 +211,8 @@ impl Predictor {
         values.resize(rows * size, 0.0);
         let batch = Batch::new(values, rows, shape, self.device.burn());
         let outputs = self.bundle.signature.outputs;
-        Ok(read(self.network.forward(batch))?.take(filled * outputs).collect())
+        let found = to_host(self.network.forward(batch), "predictions")?;
+        Ok(found.into_iter().take(filled * outputs).map(f64::from).collect())
     }
 
     /// The rows that a pass is filled up to. Kernels choose their order of summing by that number, so it is
@@ -390,22 +392,4 @@ fn argmax(values: &[f64]) -> usize {
         false => best,
     });
     best.unwrap_or(0)
-}
-
-/// Scores to probabilities, in 64-bit floats.
-fn softmax(scores: &mut [f64]) {
-    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    scores.iter_mut().for_each(|s| *s = (*s - max).exp());
-    let sum: f64 = scores.iter().sum();
-    scores.iter_mut().for_each(|s| *s /= sum);
-}
-
-/// A network's output on the host.
-pub(crate) fn read(output: Tensor<2>) -> Result<impl Iterator<Item = f64>> {
-    let fail = |e: &dyn std::fmt::Display| {
-        Error::Device(format!("the device did not deliver the predictions: {e}"))
-    };
-    let data = output.try_into_data_as::<f32>().map_err(|e| fail(&e))?;
-    let values = data.try_into_vec::<f32>().map_err(|e| fail(&e))?;
-    Ok(values.into_iter().map(f64::from))
 }

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use tesla_data::arrow::array::RecordBatch;
 use tesla_data::{FittedInteractions, FittedPipeline};
 
+use crate::device::to_host;
 use crate::model::Mf;
-use crate::predictor::read;
 use crate::{Error, Network, Predictor, Result};
 
 /// Scores that are held at a time, about.
@@ -143,7 +143,7 @@ impl Predictor {
             let wanted: Vec<u32> = part.iter().map(|at| ids[*at]).collect();
             let scores = side.network.scores(&wanted, side.user_at, self.device.burn());
             let width = scores.dims()[1];
-            let scores: Vec<f32> = read(scores)?.map(|score| score as f32).collect();
+            let scores = to_host(scores, "predictions")?;
             for (at, scores) in std::iter::zip(part, scores.chunks_exact(width)) {
                 let skip = [seen.of(&users[*at]), kept(ids[*at])];
                 // In the order of what the network says, which the range of ratings would make ties of.

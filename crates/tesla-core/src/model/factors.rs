@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::mlp::check_widths;
+use crate::device::to_host;
 use crate::{Error, Result};
 
 /// Matrix factorisation (Koren et al. 2009): a rating is the product of a user's and an item's vector
@@ -203,11 +204,7 @@ impl Mf {
     /// # Errors
     /// When the device does not deliver them.
     pub fn factors(&self) -> Result<Factors> {
-        let read = |table: &Embedding| {
-            let data = table.weight.val().try_into_data_as::<f32>();
-            data.and_then(|data| Ok(data.try_into_vec::<f32>()?))
-                .map_err(|e| Error::Device(format!("the device did not deliver the weights: {e}")))
-        };
+        let read = |table: &Embedding| to_host(table.weight.val(), "weights");
         Ok(Factors {
             vectors: [read(&self.users)?, read(&self.items)?],
             levels: [read(&self.user_levels)?, read(&self.item_levels)?],

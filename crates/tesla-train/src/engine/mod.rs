@@ -7,6 +7,8 @@ mod optimizer;
 mod pace;
 mod pairs;
 mod schedule;
+#[cfg(all(test, feature = "flex"))]
+mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -27,6 +27,17 @@ pub(crate) fn linear(
     options: &Options,
     device: &Device,
 ) -> Result<Option<Baseline>> {
+    linear_of(bundle, (train, None), rows, options, device)
+}
+
+/// Like [`linear`], of rows that weigh as is said.
+pub(crate) fn linear_of(
+    bundle: &Bundle,
+    (train, weights): (&Samples, Option<&[f64]>),
+    rows: &Selection<'_>,
+    options: &Options,
+    device: &Device,
+) -> Result<Option<Baseline>> {
     let is_plain = matches!(train.inputs, Inputs::Dense(_) | Inputs::Images(_))
         && bundle.pipeline.sequence.is_none()
         && bundle.signature.ids.is_empty();
@@ -45,15 +56,17 @@ pub(crate) fn linear(
     let every = train.len.div_ceil(most).max(1);
     let chosen: Vec<usize> = (0..train.len).step_by(every).collect();
     let inputs = Inputs::Dense(Floats::new(width, train.inputs.gather(&chosen)?));
+    let own: Option<Vec<f64>> = weights.map(|all| chosen.iter().map(|row| all[*row]).collect());
+    let own = own.as_deref();
     let weights = match &train.target {
         Target::Classes(all) => {
             let classes: Vec<u32> = chosen.iter().map(|row| all[*row]).collect();
-            solve::quick_logistic(&inputs, &classes, labels)
+            solve::quick_logistic(&inputs, &classes, labels, own)
         }
         Target::Values(all) => {
             let target = &bundle.pipeline.target;
             let y: Vec<f64> = chosen.iter().map(|row| target.encode(all[*row])).collect();
-            solve::quick_least_squares(&inputs, &y)
+            solve::quick_least_squares(&inputs, &y, own)
         }
         Target::Absent => return Ok(None),
     };
@@ -99,4 +112,61 @@ pub(crate) fn linear(
         fitted_on: Some(chosen.len()),
         figures,
     }))
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use tesla_core::{DeviceChoice, ModelConfig};
+    use tesla_data::source::{CsvSource, Input};
+    use tesla_data::{Dataset, Frame};
+
+    use super::*;
+    use crate::evaluate::row_weights;
+    use crate::{Config, Silent, train};
+
+    #[test]
+    fn rows_teach_a_baseline_as_much_as_they_weigh() {
+        let device = Device::open(DeviceChoice::Flex).unwrap();
+        for (is_class, figure) in [(false, "r2"), (true, "accuracy")] {
+            // Every third row weighs something, and says the contrary of the others.
+            let mut table = String::from("x,w,y\n");
+            for row in 0..300 {
+                let x = f64::from(row * 37 % 101) / 50.0 - 1.0;
+                let y = if row % 3 == 0 { x } else { -x };
+                let class = if y > 0.0 { "yes" } else { "no" };
+                let y = if is_class {
+                    class.into()
+                } else {
+                    y.to_string()
+                };
+                table += &format!("{x},{},{y}\n", u8::from(row % 3 == 0));
+            }
+            let input = Input::from_bytes("t.csv", table.as_bytes());
+            let source = CsvSource::open(input, Default::default()).unwrap();
+            let data = Dataset::from_frame(Frame::read_all(Box::new(source)).unwrap());
+            let mut config = Config {
+                model: Some(ModelConfig::from_kind("mlp").unwrap()),
+                ..Default::default()
+            };
+            config.data.target = Some("y".into());
+            config.data.weight = Some("w".into());
+            config.audit.level = tesla_data::AuditLevel::Off;
+            config.train.epochs = 1;
+            let bundle = train(&config, &data, &device, &mut Silent).unwrap().bundle;
+            let data = data.settle(&bundle.contract, &config.data.bad_policy()).unwrap();
+            let rows = data.frame.all();
+            let samples = bundle.pipeline.collect_train(&rows).unwrap();
+            let weights = row_weights(&rows, "w").unwrap();
+            let options = Options {
+                weight: Some("w".into()),
+                ..Default::default()
+            };
+            let fitted = |weights| {
+                let found = linear_of(&bundle, (&samples, weights), &rows, &options, &device);
+                found.unwrap().unwrap().figures[figure]
+            };
+            assert!(fitted(Some(&weights)) > 0.95, "{figure}: {}", fitted(Some(&weights)));
+            assert!(fitted(None) < 0.3, "{figure}: {}", fitted(None));
+        }
+    }
 }

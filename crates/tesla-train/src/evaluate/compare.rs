@@ -1,7 +1,7 @@
 //! Two models on the same rows.
 
 use serde::{Deserialize, Serialize};
-use tesla_core::{Predictions, Predictor};
+use tesla_core::{ModelConfig, Predictions, Predictor};
 use tesla_data::prepare::FittedTarget;
 use tesla_data::{Selection, Target};
 
@@ -25,7 +25,8 @@ pub struct Comparison {
     pub resampling: Resampling,
     /// The figures, the one that decides first.
     pub figures: Vec<Compared>,
-    /// Of classes: McNemar's test of the rows that only one of them had right.
+    /// Of classes whose rows all weigh the same: McNemar's test of the rows that only one of them had
+    /// right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcnemar: Option<McNemar>,
     /// Which model is better, if either is: 1, 2, or 0 where the rows do not tell them apart.
@@ -65,17 +66,24 @@ enum Said {
 /// Compares two models on the rows that both can be judged on; `rows` are the same source, read by the
 /// contract of each.
 ///
-/// What decides is the accuracy, by McNemar's test over all rows, or the root mean squared error, by a
-/// paired bootstrap.
+/// What decides is the accuracy, by McNemar's test over all rows, or by a paired bootstrap where rows
+/// have weights, which that test does not know; of numbers it is the root mean squared error, by a paired
+/// bootstrap.
 ///
 /// # Errors
-/// When the models predict different things, and as [`evaluate`](super::evaluate()).
+/// When the models predict different things or rank, and as [`evaluate`](super::evaluate()).
 pub fn compare(
     models: [&Predictor; 2],
     rows: [&Selection<'_>; 2],
     weight: Option<&str>,
     resampling: &Resampling,
 ) -> Result<Comparison> {
+    let ranks = |model: &&Predictor| matches!(model.bundle().model, ModelConfig::Bpr(_));
+    if models.iter().any(ranks) {
+        return Err(Error::Config(
+            "a model of kind `bpr` gives scores without a unit, which cannot be compared row by row: judge each model by itself on the same rows, with `tesla evaluate` and `--seen`, and compare `ndcg`".into(),
+        ));
+    }
     let targets = models.map(|model| &model.bundle().pipeline.target);
     let labels = labels(targets)?;
     let [first, second] = [0, 1].map(|at| side(models[at], rows[at], &labels, weight));
@@ -100,7 +108,10 @@ pub fn compare(
             let right = |side: &[ClassRow], at: usize| -> Vec<bool> {
                 pairs.iter().map(|pair| side[pair[at]].is_right()).collect()
             };
-            let test = mcnemar(&right(&first, 0), &right(&second, 1))?;
+            let test = match weight {
+                Some(_) => None,
+                None => Some(mcnemar(&right(&first, 0), &right(&second, 1))?),
+            };
             let chosen = |side: &[ClassRow], at: usize, pairs: &[[usize; 2]]| -> Vec<ClassRow> {
                 pairs.iter().map(|pair| side[pair[at]].clone()).collect()
             };
@@ -110,7 +121,7 @@ pub fn compare(
             let [first, second] = [chosen(&first, 0, &sampled), chosen(&second, 1, &sampled)];
             let figures = [class_figures(&first, count), class_figures(&second, count)];
             let found = differences(&OF_CLASSES, whole, &figures, sampled.len(), rows, resampling)?;
-            (found, Some(test))
+            (found, test)
         }
         (Said::Values(first), Said::Values(second)) => {
             let chosen = |side: &[ValueRow], at: usize, pairs: &[[usize; 2]]| -> Vec<ValueRow> {

@@ -9,6 +9,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use tesla_core::decision::softmax;
+use tesla_core::device::to_host;
 use tesla_core::{Batch, Bundle, Device, ModelConfig, Network};
 use tesla_data::arrow::array::{RecordBatch, StringArray, new_null_array};
 use tesla_data::contract::Need;
@@ -136,7 +138,7 @@ impl<'a> Explainer<'a> {
             false => (Vec::new(), Vec::new()),
         };
         let linear = match &network {
-            Network::Linear(linear) => Some(host(linear.weight.val())?),
+            Network::Linear(linear) => Some(wide(linear.weight.val())?),
             _ => None,
         };
         Ok(Self {
@@ -297,7 +299,7 @@ impl<'a> Explainer<'a> {
             // Nothing of the input reaches the output.
             return Ok(vec![0.0; size]);
         };
-        let found = host(found)?;
+        let found = wide(found)?;
         let mean = |at: usize| {
             let each = found.iter().skip(at).step_by(size);
             each.sum::<f64>() / STEPS as f64
@@ -488,7 +490,7 @@ impl<'a> Explainer<'a> {
         for values in values.chunks(CHUNK * size.max(1)) {
             let rows = values.len() / size.max(1);
             let batch = Batch::new(values.to_vec(), rows, shape, self.device.burn());
-            scores.extend(host(self.network.forward(batch))?);
+            scores.extend(wide(self.network.forward(batch))?);
         }
         Ok(scores)
     }
@@ -555,10 +557,8 @@ impl Goal {
 
 /// The class that is predicted, as the bundle decides.
 fn decided(bundle: &Bundle, scores: &[f64]) -> usize {
-    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut shares: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
-    let sum: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= sum);
+    let mut shares = scores.to_vec();
+    softmax(&mut shares);
     if let Some(calibration) = &bundle.decision.calibration {
         calibration.apply(&mut shares);
     }
@@ -615,14 +615,9 @@ fn without(text: &str, word: &str) -> String {
     out
 }
 
-/// A tensor's numbers on the host.
-fn host<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>> {
-    let fail = |e: &dyn std::fmt::Display| {
-        tesla_core::Error::Device(format!("the device did not deliver the scores: {e}"))
-    };
-    let data = tensor.try_into_data_as::<f32>().map_err(|e| fail(&e))?;
-    let values = data.try_into_vec::<f32>().map_err(|e| fail(&e))?;
-    Ok(values.into_iter().map(f64::from).collect())
+/// Numbers of the device in the precision that is summed in.
+fn wide<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f64>> {
+    Ok(to_host(tensor, "scores")?.into_iter().map(f64::from).collect())
 }
 
 #[cfg(test)]

@@ -182,16 +182,26 @@ impl<'a> Truth<'a> {
 }
 
 /// Logistic regression near its optimum, for comparison: a search that ends soon.
-pub(crate) fn quick_logistic(x: &Inputs, classes: &[u32], labels: usize) -> Result<Weights> {
-    logistic::search(x, &Truth::new(classes, labels, None), 1.0, 1e-4, 100)
+pub(crate) fn quick_logistic(
+    x: &Inputs,
+    classes: &[u32],
+    labels: usize,
+    weights: Option<&[f64]>,
+) -> Result<Weights> {
+    logistic::search(x, &Truth::new(classes, labels, weights), 1.0, 1e-4, 100)
 }
 
 /// Least squares of prepared rows.
-pub(crate) fn quick_least_squares(x: &Inputs, y: &[f64]) -> Result<Weights> {
+pub(crate) fn quick_least_squares(
+    x: &Inputs,
+    y: &[f64],
+    weights: Option<&[f64]>,
+) -> Result<Weights> {
     let mut sums = Sums::new(x.row_shape().iter().product());
     for (block, y) in blocks(y.len()).zip(y.chunks(BLOCK)) {
+        let weights = weights.map(|all| &all[block.clone()]);
         let x = x.gather(&block.collect::<Vec<_>>())?;
-        sums.add(&x.into_iter().map(f64::from).collect::<Vec<_>>(), y, None);
+        sums.add(&x.into_iter().map(f64::from).collect::<Vec<_>>(), y, weights);
     }
     least_squares::solve(sums, 1e-6, 0.0)
 }

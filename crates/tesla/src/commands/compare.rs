@@ -33,7 +33,8 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Both models predict the rows that keep the contracts of both. Whether one is better is decided by McNemar's
-test (classes) or a paired bootstrap of the rmse (numbers), at p < 0.05.";
+test (classes), or a paired bootstrap of the accuracy (classes with --weight) or the rmse (numbers), at
+p < 0.05.";
 
 pub(crate) fn run(args: Args) -> Result<()> {
     let others: Vec<String> = args.weight.clone().into_iter().collect();

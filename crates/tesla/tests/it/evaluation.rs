@@ -281,19 +281,44 @@ fn what_cannot_be_chosen_is_refused_before_training() {
 fn training_can_stop_on_any_figure() {
     let folder = folder();
     let folder = folder.path();
-    table(folder, 300);
-    for (key, name) in [("auc", "roc_auc"), ("f1", "f1"), ("mcc", "mcc")] {
+    table(folder, 600);
+    for (key, name) in [("auc", "roc_auc"), ("f1", "f1"), ("mcc", "mcc"), ("log_loss", "log_loss")]
+    {
+        // Steps so long that the figures go up and down.
         program(
             folder,
             &format!(
-                "[model]\nkind = \"mlp\"\nhidden = [4]\n[train]\nepochs = 3\nearly_stop = {{ metric = \"{key}\", patience = 2 }}"
+                "[model]\nkind = \"mlp\"\nhidden = [8]\n[train]\nepochs = 40\nbatch_size = 32\nlearning_rate = 0.05\nearly_stop = {{ metric = \"{key}\", patience = 4 }}"
             ),
         );
         train(folder, key);
         let log = std::fs::read_to_string(folder.join(key).join("metrics.jsonl")).unwrap();
-        let epoch = log.lines().map(json).find(|event| event["event"] == "epoch").unwrap();
-        assert_eq!(epoch["metric"], name);
-        assert!(epoch["valid_metric"].is_number());
+        let events: Vec<Value> = log.lines().map(json).collect();
+        let epochs: Vec<&Value> = events.iter().filter(|event| event["event"] == "epoch").collect();
+        assert!(epochs.iter().all(|epoch| epoch["metric"] == name));
+        let figures: Vec<f64> = epochs
+            .iter()
+            .map(|epoch| epoch["valid_metric"].as_f64().unwrap())
+            .collect();
+        // The first of the best: the highest, but for losses.
+        let sign = if name == "log_loss" { -1.0 } else { 1.0 };
+        let best = (0..figures.len())
+            .reduce(|best, at| match sign * figures[at] > sign * figures[best] {
+                true => at,
+                false => best,
+            })
+            .unwrap();
+        assert!(best > 0, "{name}: the first is the best: {figures:?}");
+        assert_eq!(figures.len(), best + 5, "four more epochs, none better: {figures:?}");
+        let stopped = events.iter().find(|event| event["event"] == "stopped_early").unwrap();
+        assert_eq!(stopped["best_epoch"], best + 1);
+        let model = Bundle::load(&folder.join(key).join("model.tesla")).unwrap();
+        let kept = model.report["valid"]["metrics"][name].as_f64().unwrap();
+        assert!((kept - figures[best]).abs() < 1e-6, "{name}: {kept} is not that of {figures:?}");
+        assert!(
+            (kept - figures[best + 4]).abs() > 1e-6,
+            "{name}: the last is as good: {figures:?}"
+        );
     }
 }
 
@@ -405,6 +430,49 @@ fn two_models_are_compared_on_the_same_rows() {
         &["compare", "good/model.tesla", iris.to_str().unwrap(), "t.csv", "--device", "flex"],
     );
     assert!(error.contains("sepal_length"), "{error}");
+}
+
+#[test]
+fn weights_decide_which_model_is_better() {
+    let folder = folder();
+    let folder = folder.path();
+    // Of each three rows two are as the first model learned, and the third, which weighs more than both,
+    // as the second did.
+    let rows = |flipped: &dyn Fn(usize) -> bool| {
+        let mut text = String::from("x,w,y\n");
+        for row in 0..300 {
+            let is_yes = (row % 10 >= 5) != flipped(row);
+            let (label, w) = (["no", "yes"][usize::from(is_yes)], [1, 1, 10][row % 3]);
+            writeln!(text, "{},{w},{label}", row % 10).unwrap();
+        }
+        text
+    };
+    let third = |row: usize| row % 3 == 2;
+    for (name, text) in [("a", rows(&|_| false)), ("b", rows(&|_| true)), ("both", rows(&third))] {
+        std::fs::write(folder.join(format!("{name}.csv")), text).unwrap();
+    }
+    for name in ["a", "b"] {
+        let toml = format!(
+            "[data]\nsource = \"{name}.csv\"\ntarget = \"y\"\nweight = \"w\"\n[model]\nkind = \"logistic\"\n[audit]\nlevel = \"off\"\n"
+        );
+        std::fs::write(folder.join("t.toml"), toml).unwrap();
+        train(folder, name);
+    }
+    let compare = |extra: &[&str]| {
+        let args = ["compare", "a/model.tesla", "b/model.tesla", "both.csv", "--device", "flex"];
+        json(&succeeds(folder, &[&args, extra, &["--json"]].concat()))
+    };
+    assert_eq!(compare(&[])["better"], 1);
+    let weighted = compare(&["--weight", "w"]);
+    assert_eq!(weighted["better"], 2);
+    let figure = &weighted["figures"][0];
+    assert!(figure["first"].as_f64().unwrap() < figure["second"].as_f64().unwrap(), "{figure}");
+    let sentence = weighted["conclusion"].as_str().unwrap();
+    assert!(
+        sentence.starts_with("`b` is better than `a`") && sentence.ends_with("paired bootstrap"),
+        "{sentence}"
+    );
+    assert!(weighted.get("mcnemar").is_none(), "{weighted}");
 }
 
 #[test]

@@ -44,6 +44,23 @@ fn ratings_are_predicted_better_than_by_their_mean() {
     let out = succeeds(folder.path(), &args);
     let value: f64 = out.trim().rsplit(',').next().unwrap().parse().unwrap();
     assert!((3.0..4.5).contains(&value), "{out}");
+
+    // In a list, too; and a list says of an item what a prediction says.
+    let users: String = (1..=40).map(|user| format!("u{user:03}\n")).collect();
+    std::fs::write(folder.path().join("users.csv"), format!("user\n{users}")).unwrap();
+    let args = ["predict", "a/model.tesla", "users.csv", "--top", "3", "--device", "flex"];
+    let out = succeeds(folder.path(), &args);
+    let lists: Vec<Vec<&str>> = out.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let listed: Vec<f64> = lists.iter().map(|row| row[3].parse().unwrap()).collect();
+    assert!(listed.contains(&5.0) && listed.iter().all(|stars| *stars <= 5.0), "{out}");
+    let rows: String = lists.iter().map(|row| format!("{},{}\n", row[0], row[2])).collect();
+    std::fs::write(folder.path().join("rows.csv"), format!("user,film\n{rows}")).unwrap();
+    let args = ["predict", "a/model.tesla", "rows.csv", "--device", "flex"];
+    let predicted = succeeds(folder.path(), &args);
+    for (line, stars) in std::iter::zip(predicted.lines().skip(1), listed) {
+        let value: f64 = line.rsplit(',').next().unwrap().parse().unwrap();
+        assert!((value - stars).abs() < 1e-5, "{line} is not {stars}");
+    }
 }
 
 #[test]
@@ -87,6 +104,11 @@ fn lists_are_ranked_filtered_and_say_who_is_unknown() {
         assert!(!known || !own.contains(&row[2]), "{row:?} was seen");
     }
     assert_eq!(rows[5][2], lists(&[])[5][2]);
+
+    // Scores have no unit: no row of one model can be held against that of another.
+    let args = ["compare", "run/model.tesla", "run/model.tesla", ratings, "--device", "flex"];
+    let error = fails(folder.path(), &args);
+    assert!(error.contains("`bpr`") && error.contains("`tesla evaluate`"), "{error}");
 }
 
 #[test]
