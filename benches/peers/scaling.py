@@ -81,7 +81,7 @@ def draw(panels, version):
     ]
     out = []
     say = lambda x, y, text, how="": out.append(f'<text x="{x:.1f}" y="{y:.1f}" {how}>{text}</text>')
-    total = (left + 2 * width + gap_x + 24, top + 2 * height + gap_y + 56)
+    total = (left + 2 * width + gap_x + 24, top + 2 * height + gap_y + 76)
     say(left, 24, "Milliseconds of a training step (less is better)", 'class="title"')
     for i, (side, threads, text) in enumerate(lines):
         x, y = left + (i // 2) * 300, 44 + (i % 2) * 18
