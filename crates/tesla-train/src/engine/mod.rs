@@ -630,21 +630,3 @@ pub(crate) fn run_id(provenance: &Provenance) -> String {
     let apart: String = apart_sha256.values().map(|sha256| format!("{sha256}\n")).collect();
     tesla_data::hex_sha256(format!("{config}\n{data_sha256}\n{apart}{device}").as_bytes())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn steps_take_each_row_once_and_none_alone() {
-        for rows in 1..40 {
-            let order: Vec<usize> = (0..rows).collect();
-            for size in 1..12 {
-                let found = batches(&order, size);
-                assert_eq!(found.concat(), order);
-                assert_eq!(found.len(), steps(rows, size), "{rows} rows by {size}");
-                assert!(size == 1 || rows == 1 || found.iter().all(|rows| rows.len() > 1));
-            }
-        }
-    }
-}

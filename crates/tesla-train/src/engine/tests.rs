@@ -93,6 +93,7 @@ fn train(reference: &Reference, case: &Case) -> (Vec<f64>, Vec<Vec<f32>>) {
         stop: None,
         train: &samples,
         valid: None,
+        valid_weights: None,
         target: &target,
         weights: weights.as_deref(),
         pairs: None,
@@ -135,4 +136,17 @@ fn every_loss_rule_and_schedule_is_pytorchs() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn steps_take_each_row_once_and_none_alone() {
+    for rows in 1..40 {
+        let order: Vec<usize> = (0..rows).collect();
+        for size in 1..12 {
+            let found = batches(&order, size);
+            assert_eq!(found.concat(), order);
+            assert_eq!(found.len(), steps(rows, size), "{rows} rows by {size}");
+            assert!(size == 1 || rows == 1 || found.iter().all(|rows| rows.len() > 1));
+        }
+    }
 }
