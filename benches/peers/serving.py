@@ -11,7 +11,8 @@ round; printed are medians of the rounds. The peers are installed into `--venvs`
 and `mlserver`, or made there; one that cannot be installed is left out with a word.
 
 With `--overload`, a server that takes up to `--at-work` requests at a time is asked by as many clients
-(its capacity), then for that many seconds by clients that together send twice as much.
+(its capacity), then for that many seconds by clients that together send twice as much. A request has
+`--rows` rows then, so that it is the server that has too much to do, and not the client beside it.
 """
 
 import argparse
@@ -210,6 +211,7 @@ def requests(said):
 
 def overload(args, row, folder):
     server = next(servers(args, row, folder))
+    server.body = json.dumps({"rows": [row] * args.rows})
     server.command += ["--max-requests", str(args.at_work)]
     percent = lambda times, share: times[int(share * (len(times) - 1))]
     with server:
@@ -242,6 +244,7 @@ def main():
     parser.add_argument("--overload", type=int, default=0, metavar="SECONDS")
     parser.add_argument("--at-work", type=int, default=16)
     parser.add_argument("--json", help="where to write the results")
+    parser.add_argument("--rows", type=int, default=50)
     args = parser.parse_args()
     if not shutil.which("hey"):
         sys.exit("skipped: `hey` is not installed")

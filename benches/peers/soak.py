@@ -451,6 +451,8 @@ def run(args, world, server):
     while time.time() - started < seconds and server.poll() is None:
         time.sleep(1)
         held.append(memory(server.pid))
+        if len(held) % 60 == 0:
+            print(f"minute {len(held) // 60}: {sum(held[-60:]) / 60:.1f} MB, {len(problems)} problems", flush=True)
     if server.poll() is not None:
         problem(f"the server ended: {server.returncode}")
     said = hey.communicate()[0] if hey else ""
