@@ -165,7 +165,7 @@ impl CnnConfig {
             residuals,
             blocks: self.blocks.clone(),
             pooling: self.pooling,
-            layers: stack(seen, &self.hidden, outputs, device),
+            layers: stack(seen, &self.hidden, outputs, device)?,
             dropout: Dropout::new(self.dropout),
         })
     }

@@ -82,7 +82,7 @@ impl MlpConfig {
         let is_id = |at: &usize| ids.iter().any(|(id, _)| id == at);
         Ok(Mlp {
             embeddings: tables.iter().map(|table| table.init(device)).collect(),
-            layers: stack(inputs, &self.hidden, outputs, device),
+            layers: stack(inputs, &self.hidden, outputs, device)?,
             norms: self.hidden.iter().filter(|_| self.batch_norm).map(norm).collect(),
             dropout: Dropout::new(self.dropout),
             activation: self.activation,
@@ -146,17 +146,25 @@ impl Activation {
 }
 
 /// Linear layers from `width` through `hidden` to `outputs`.
+///
+/// # Errors
+/// When one of them would not fit into memory, where nothing could be said any more.
 pub(super) fn stack(
     width: usize,
     hidden: &[usize],
     outputs: usize,
     device: &Device,
-) -> Vec<Linear> {
+) -> Result<Vec<Linear>> {
+    const MOST: usize = 1 << 30;
     let widths: Vec<usize> = [&[width], hidden, &[outputs]].concat();
-    widths
-        .windows(2)
-        .map(|pair| LinearConfig::new(pair[0], pair[1]).init(device))
-        .collect()
+    let layer = |pair: &[usize]| match pair[0].checked_mul(pair[1]) {
+        Some(weights) if weights <= MOST => Ok(LinearConfig::new(pair[0], pair[1]).init(device)),
+        _ => Err(Error::Model(format!(
+            "a layer from {} to {} numbers has more than {MOST} weights: make `hidden` narrower, or what goes in smaller (`size` of images, `min_count` of texts and categories)",
+            pair[0], pair[1]
+        ))),
+    };
+    widths.windows(2).map(layer).collect()
 }
 
 pub(super) fn check_widths(key: &str, widths: &[usize]) -> Result<()> {

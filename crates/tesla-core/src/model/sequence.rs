@@ -109,7 +109,7 @@ impl Conv1dNetConfig {
         };
         Ok(Conv1dNet {
             convolutions: channels.windows(2).map(convolution).collect(),
-            layers: stack(channels[channels.len() - 1] * length, &self.hidden, outputs, device),
+            layers: stack(channels[channels.len() - 1] * length, &self.hidden, outputs, device)?,
             dropout: Dropout::new(self.dropout),
         })
     }
@@ -136,7 +136,7 @@ impl LstmConfig {
         };
         Ok(Lstm {
             cells: widths.windows(2).map(cell).collect(),
-            layers: stack(*last, &self.hidden, outputs, device),
+            layers: stack(*last, &self.hidden, outputs, device)?,
             dropout: Dropout::new(self.dropout),
         })
     }

@@ -82,7 +82,7 @@ impl BagConfig {
         check_dropout(self.dropout)?;
         Ok(Bag {
             embedding: EmbeddingConfig::new(vocabulary, self.dimension).init(device),
-            layers: stack(self.dimension, &self.hidden, outputs, device),
+            layers: stack(self.dimension, &self.hidden, outputs, device)?,
             dropout: Dropout::new(self.dropout),
         })
     }
@@ -107,7 +107,7 @@ impl TextCnnConfig {
         Ok(TextCnn {
             embedding: EmbeddingConfig::new(vocabulary, self.dimension).init(device),
             convolutions: self.kernels.iter().map(convolution).collect(),
-            layers: stack(self.filters * self.kernels.len(), &[], outputs, device),
+            layers: stack(self.filters * self.kernels.len(), &[], outputs, device)?,
             dropout: Dropout::new(self.dropout),
         })
     }
