@@ -288,7 +288,7 @@ fn training_can_stop_on_any_figure() {
         program(
             folder,
             &format!(
-                "[model]\nkind = \"mlp\"\nhidden = [8]\n[train]\nepochs = 40\nbatch_size = 32\nlearning_rate = 0.05\nearly_stop = {{ metric = \"{key}\", patience = 4 }}"
+                "[model]\nkind = \"mlp\"\nhidden = [8]\n[train]\nepochs = 40\nbatch_size = 32\nlearning_rate = 0.05\nearly_stop = {{ metric = \"{key}\", patience = 3 }}"
             ),
         );
         train(folder, key);
@@ -309,14 +309,14 @@ fn training_can_stop_on_any_figure() {
             })
             .unwrap();
         assert!(best > 0, "{name}: the first is the best: {figures:?}");
-        assert_eq!(figures.len(), best + 5, "four more epochs, none better: {figures:?}");
+        assert_eq!(figures.len(), best + 4, "three more epochs, none better: {figures:?}");
         let stopped = events.iter().find(|event| event["event"] == "stopped_early").unwrap();
         assert_eq!(stopped["best_epoch"], best + 1);
         let model = Bundle::load(&folder.join(key).join("model.tesla")).unwrap();
         let kept = model.report["valid"]["metrics"][name].as_f64().unwrap();
         assert!((kept - figures[best]).abs() < 1e-6, "{name}: {kept} is not that of {figures:?}");
         assert!(
-            (kept - figures[best + 4]).abs() > 1e-6,
+            (kept - figures[best + 3]).abs() > 1e-6,
             "{name}: the last is as good: {figures:?}"
         );
     }
