@@ -249,7 +249,8 @@ pub fn train_with(
     }
     let predictor = bundle.clone().predictor(device)?;
     let parts = [valid.as_ref(), test.as_ref()];
-    let [valid, test] = judge(config, &predictor, &train, &train_samples, parts, device)?;
+    let taught = (&train_samples, weights.as_deref());
+    let [valid, test] = judge(config, &predictor, &train, taught, parts, device)?;
     let kept = |report: &Option<Report>| report.as_ref().map(Report::without_rows);
     bundle.report =
         json!({ "valid": kept(&valid), "test": kept(&test), "training": fitted.history });
@@ -382,12 +383,13 @@ fn provenance(
     })
 }
 
-/// The reports on validation and test rows. The last of them that is there has baselines beside it.
+/// The reports on validation and test rows. The last of them that is there has baselines beside it, fitted
+/// on what the model was `taught`: samples and what they weigh.
 fn judge(
     config: &Config,
     predictor: &Predictor,
     train: &Selection<'_>,
-    train_samples: &Samples,
+    taught: (&Samples, Option<&[f64]>),
     [valid, test]: [Option<&Selection<'_>>; 2],
     device: &Device,
 ) -> Result<[Option<Report>; 2]> {
@@ -409,7 +411,7 @@ fn judge(
         };
         let mut report = evaluate_with(predictor, rows, &options)?;
         if is_last && !ranks {
-            let linear = linear(predictor.bundle(), train_samples, rows, &options, device)?;
+            let linear = linear(predictor.bundle(), taught, rows, &options, device)?;
             report.baselines.extend(linear);
         }
         Ok(report)

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use tesla_core::Network;
+use tesla_core::decision::softmax;
 use tesla_data::augment::Mix;
 use tesla_data::prepare::FittedTarget;
 use tesla_data::{Samples, Target};
@@ -256,48 +257,28 @@ impl Goal {
         target: &Target,
         weights: Option<&[f64]>,
     ) -> Result<f64> {
-        let (metrics, undefined) = match (self, target) {
+        let metrics = match (self, target) {
             (Goal::Classes { count, .. }, Target::Classes(truth)) => {
                 said.chunks_exact_mut(*count).for_each(softmax);
                 let labels: Vec<String> = (0..*count).map(|class| class.to_string()).collect();
-                let (figures, undefined) = classification_of(&labels, truth, &said, weights)?;
-                (Metrics::Classification(figures), undefined)
+                Metrics::Classification(classification_of(&labels, truth, &said, weights)?.0)
             }
             (Goal::Value { target, .. }, Target::Values(truth)) => {
                 let said: Vec<f64> = said.into_iter().map(|y| target.decode(y)).collect();
-                let (figures, undefined) = regression_of(truth, &said, weights, false)?;
-                (Metrics::Regression(figures), undefined)
+                Metrics::Regression(regression_of(truth, &said, weights, false)?.0)
             }
             // The pipeline that fitted the target made it, too.
             _ => return Ok(0.0),
         };
         let found = metrics.figures().into_iter().find(|(own, _)| *own == name);
-        found.and_then(|(_, value)| value).ok_or_else(|| {
-            let reason = undefined
-                .get(name)
-                .map_or("the rows do not define it", String::as_str);
-            Error::Config(format!(
-                "`train.early_stop.metric` cannot be taken from the validation rows: {reason}"
-            ))
-        })
+        // Undefined in one epoch, such as where one class alone is predicted, it may be there in the next.
+        Ok(found.and_then(|(_, value)| value).unwrap_or(f64::NAN))
     }
-}
-
-/// Scores to probabilities.
-fn softmax(scores: &mut [f64]) {
-    let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    scores.iter_mut().for_each(|s| *s = (*s - max).exp());
-    let sum: f64 = scores.iter().sum();
-    scores.iter_mut().for_each(|s| *s /= sum);
 }
 
 /// Scores on the host.
 pub(super) fn read(output: Tensor<2>) -> Result<Vec<f32>> {
-    let output = output.try_into_data_as::<f32>();
-    let output = output.and_then(|data| Ok(data.try_into_vec::<f32>()?)).map_err(|e| {
-        tesla_core::Error::Device(format!("the device did not deliver the scores: {e}"))
-    })?;
-    Ok(output)
+    Ok(tesla_core::device::to_host(output, "scores")?)
 }
 
 /// Rows per pass when only looking at the loss.

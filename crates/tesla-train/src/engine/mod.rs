@@ -99,6 +99,11 @@ pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) 
             break;
         }
     }
+    if let (Some(name), Some((_, f64::MAX))) = (job.stop, run.progress.best) {
+        return Err(Error::Config(format!(
+            "`train.early_stop.metric`: the validation rows define `{name}` in no epoch, such as where they have one class: choose `loss`"
+        )));
+    }
     let network = match (run.best.take(), run.progress.best) {
         (Some(best), Some(_)) => best,
         _ => run.judged(),
@@ -411,6 +416,8 @@ impl<'a> Run<'a> {
             (Some(_), Some(value)) => value,
             _ => valid_loss,
         };
+        // What is not defined is better than nothing; a checkpoint holds numbers only.
+        let score = if score.is_nan() { f64::MAX } else { score };
         if self.progress.best.is_none_or(|(_, best)| score < best) {
             self.progress.best = Some((epoch, score));
             self.best = Some(judged);

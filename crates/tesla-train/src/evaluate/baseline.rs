@@ -22,17 +22,6 @@ const FEWEST: usize = 500;
 /// words, ids or windows, and where they are too wide for it to be quick.
 pub(crate) fn linear(
     bundle: &Bundle,
-    train: &Samples,
-    rows: &Selection<'_>,
-    options: &Options,
-    device: &Device,
-) -> Result<Option<Baseline>> {
-    linear_of(bundle, (train, None), rows, options, device)
-}
-
-/// Like [`linear`], of rows that weigh as is said.
-pub(crate) fn linear_of(
-    bundle: &Bundle,
     (train, weights): (&Samples, Option<&[f64]>),
     rows: &Selection<'_>,
     options: &Options,
@@ -162,7 +151,7 @@ mod tests {
                 ..Default::default()
             };
             let fitted = |weights| {
-                let found = linear_of(&bundle, (&samples, weights), &rows, &options, &device);
+                let found = linear(&bundle, (&samples, weights), &rows, &options, &device);
                 found.unwrap().unwrap().figures[figure]
             };
             assert!(fitted(Some(&weights)) > 0.95, "{figure}: {}", fitted(Some(&weights)));

@@ -132,22 +132,22 @@ pub(crate) fn sentence(error: &anyhow::Error) -> String {
 }
 
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    io_kind(error) == Some(ErrorKind::BrokenPipe)
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let mut kinds = causes.map(io::Error::kind).chain(io_kind(error));
+    kinds.any(|kind| kind == ErrorKind::BrokenPipe)
 }
 
-/// What went wrong between the program and a file, in whatever an error is wrapped.
+/// What went wrong while something was written, also where a writer of rows wraps it. What goes wrong
+/// while something is read has a message of its source, and is none of it.
 fn io_kind(error: &anyhow::Error) -> Option<ErrorKind> {
-    error.chain().find_map(|cause| {
-        let of_csv = |e: &csv::Error| match e.kind() {
-            csv::ErrorKind::Io(e) => Some(e.kind()),
-            _ => None,
-        };
-        let of_io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        let of_json = || cause.downcast_ref::<serde_json::Error>()?.io_error_kind();
-        of_io
-            .or_else(|| cause.downcast_ref().and_then(of_csv))
-            .or_else(of_json)
-    })
+    let of_csv = |e: &csv::Error| match e.kind() {
+        csv::ErrorKind::Io(e) => Some(e.kind()),
+        _ => None,
+    };
+    let of_io = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    of_io
+        .or_else(|| error.downcast_ref().and_then(of_csv))
+        .or_else(|| error.downcast_ref::<serde_json::Error>()?.io_error_kind())
 }
 
 /// The folder that a file is in.
