@@ -117,8 +117,8 @@ def wrk(url, body, connections, seconds):
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in said or "Socket errors" in said:
         sys.exit(f"not every request was answered well: {said}")
-    of = lambda pattern: re.search(pattern, said)[1]
-    return float(of(r"Requests/sec:\s+([\d.]+)")), milliseconds(of(r"50%\s+(\S+)")), milliseconds(of(r"99%\s+(\S+)"))
+    of = lambda pattern: re.search(pattern, said, re.M)[1]
+    return float(of(r"Requests/sec:\s+([\d.]+)")), milliseconds(of(r"^ +50%\s+(\S+)")), milliseconds(of(r"^ +99%\s+(\S+)"))
 
 
 class Server:

@@ -63,6 +63,8 @@ pub enum FindingKind {
     TimeOverlap,
     /// Missing values are filled from the row before, but rows do not follow each other in time.
     RowOrder,
+    /// A column is read as names or texts for the sake of a few values that are no numbers.
+    MostlyNumbers,
     /// A feature alone tells the target.
     TellsTarget,
     /// A value of a feature tells that a row is of a rare class.
@@ -74,13 +76,14 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::RepeatedRows,
         Self::RepeatedTexts,
         Self::RepeatedImages,
         Self::SharedGroups,
         Self::TimeOverlap,
         Self::RowOrder,
+        Self::MostlyNumbers,
         Self::TellsTarget,
         Self::GivesAway,
         Self::Sibling,
@@ -96,6 +99,7 @@ impl FindingKind {
             Self::SharedGroups => "shared_groups",
             Self::TimeOverlap => "time_overlap",
             Self::RowOrder => "row_order",
+            Self::MostlyNumbers => "mostly_numbers",
             Self::TellsTarget => "tells_target",
             Self::GivesAway => "gives_away",
             Self::Sibling => "sibling",
@@ -147,6 +151,7 @@ pub fn audit(
     if said.sequence.is_none() {
         found.extend(parts::row_order(&parts, contract, config, divided, columns)?);
     }
+    found.extend(parts::mostly_numbers(&parts, contract, columns)?);
     found.extend(tells::tells(&parts, contract)?);
     found.retain(|finding| !config.accept.contains(&finding.key()));
     if config.level == AuditLevel::Warn {

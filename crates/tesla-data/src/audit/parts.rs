@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::{Finding, FindingKind, Severity};
-use crate::arrow::array::{Array, ArrayRef};
+use crate::arrow::array::{Array, ArrayRef, StringArray};
 use crate::config::{AuditConfig, ColumnConfigs, Impute, SplitBy, SplitConfig};
-use crate::contract::{ColumnKind, ColumnRule};
+use crate::contract::{ColumnKind, ColumnRule, Role};
 use crate::frame::as_strings;
-use crate::profile::warnings::{count, percent};
+use crate::profile::warnings::{count, percent, slips};
 use crate::split::{Key, times};
 use crate::{Contract, Dataset, Error, Frame, Result, Split};
 
@@ -301,6 +301,45 @@ pub(super) fn row_order(
             fix: format!("sort the rows by `{time}`"),
         }));
         break;
+    }
+    Ok(findings)
+}
+
+/// Columns of names or texts most of whose values are numbers, where nobody has said that they are names.
+pub(super) fn mostly_numbers(
+    parts: &Parts<'_>,
+    contract: &Contract,
+    columns: &ColumnConfigs,
+) -> Result<Vec<Finding>> {
+    let train = parts.train();
+    let mut findings = Vec::new();
+    for rule in &contract.columns {
+        let is_used = matches!(rule.role, Role::Feature | Role::Target) || rule.note.is_some();
+        let is_said = columns.get(&rule.name).is_some_and(|column| column.kind.is_some());
+        if !is_used || is_said || !matches!(rule.kind, ColumnKind::Category | ColumnKind::Text) {
+            continue;
+        }
+        let Some(values) = column_of(parts, train.frame, &rule.name)? else {
+            continue;
+        };
+        let Some(texts) = values.as_any().downcast_ref::<StringArray>() else {
+            continue;
+        };
+        let rows = train.rows.iter().map(|row| *row as usize);
+        let Some(slips) = slips(rows.filter(|row| texts.is_valid(*row)).map(|row| texts.value(row)))
+        else {
+            continue;
+        };
+        findings.push(Finding {
+            kind: FindingKind::MostlyNumbers,
+            severity: Severity::Warn,
+            column: Some(rule.name.clone()),
+            message: format!("`{}` is no column of numbers: {slips}", rule.name),
+            fix: format!(
+                "add it to `missing` in `[data.csv]` if it stands for nothing, or say `kind = \"numeric\"` (or `\"category\"`) in `[columns.{}]`",
+                rule.name
+            ),
+        });
     }
     Ok(findings)
 }

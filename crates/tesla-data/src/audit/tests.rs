@@ -328,3 +328,33 @@ fn filling_forward_needs_rows_in_the_order_of_time() {
         "`x` fills missing values from the row before, but the training rows do not follow each other by `when` (first at `t.csv` line 8): sort the rows by `when`, or say `accept = [\"row_order:x\"]` in `[audit]`"
     );
 }
+
+#[test]
+fn numbers_that_a_few_slips_make_names_are_told() {
+    let rows = (0..200).map(|i| match i % 25 {
+        3 => format!("-,{i}.5,{}\n", ["no", "yes"][i % 2]),
+        _ => format!("{},{i}.5,{}\n", i % 40, ["no", "yes"][i % 2]),
+    });
+    let frame = read(&format!("age,x,y\n{}", rows.collect::<String>()));
+    let found = |columns: &str| {
+        let columns: ColumnConfigs = toml::from_str(columns).unwrap();
+        let data = DataConfig {
+            target: Some("y".into()),
+            ..Default::default()
+        };
+        let contract = Contract::infer(&frame, &data, &columns).unwrap();
+        let parts = fifths(200, None);
+        let config = AuditConfig::default();
+        let data_set = Dataset::from_frame(frame.clone());
+        let mut found = audit(&data_set, &contract, &parts, &config, &data, &columns).unwrap();
+        found.retain(|finding| finding.kind == MostlyNumbers);
+        found
+    };
+    let text = found("")[0].to_string();
+    assert!(
+        text.starts_with("`age` is no column of numbers: 115 of 120 values are numbers, others, such as `-`, are not: add it to `missing`"),
+        "{text}"
+    );
+    // Who says what it is need not be told.
+    assert_eq!(found("[age]\nkind = \"category\""), vec![]);
+}

@@ -33,6 +33,8 @@ pub enum WarningKind {
     TargetMissing,
     /// A number is so large that hardly anything can be learned beside it.
     Extreme,
+    /// A column is read as names or texts for the sake of a few values that are no numbers.
+    MostlyNumbers,
     /// Images cannot be read.
     UnreadableImages,
     /// Some classes are much rarer than others.
@@ -166,6 +168,12 @@ pub(super) fn of_column(
         );
         warn(WarningKind::Extreme, message);
     }
+    if let Some(slips) = slips(cells.texts()) {
+        let message = format!(
+            "{slips}: add it to `missing` in `[data.csv]` if it stands for nothing, or say `kind = \"numeric\"` in `[columns.{name}]`"
+        );
+        warn(WarningKind::MostlyNumbers, format!("`{name}` is no column of numbers: {message}"));
+    }
     match column.distinct.count {
         0 => warn(WarningKind::Constant, format!("`{name}` has no values: drop it")),
         1 if column.kind != ColumnKind::Image && column.missing == 0 => {
@@ -203,6 +211,43 @@ pub(super) fn of_column(
         }
     }
     found
+}
+
+/// What keeps a column of numbers from being one.
+pub(crate) struct Slips {
+    numbers: usize,
+    all: usize,
+    /// The first value that is no number, or how it begins.
+    other: String,
+}
+
+impl std::fmt::Display for Slips {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            numbers,
+            all,
+            other,
+        } = self;
+        write!(f, "{numbers} of {all} values are numbers, others, such as `{other}`, are not")
+    }
+}
+
+/// What is no number among texts of which four in five are, and twenty or more.
+pub(crate) fn slips<'a>(texts: impl Iterator<Item = &'a str>) -> Option<Slips> {
+    let (mut numbers, mut all, mut other) = (0, 0, None);
+    for text in texts {
+        all += 1;
+        match number(text.trim().as_bytes()) {
+            Some(_) => numbers += 1,
+            None => other = other.or(Some(text)),
+        }
+    }
+    let other = other?.chars().take(20).collect();
+    (numbers >= MIN_ROWS && 5 * numbers >= 4 * all).then_some(Slips {
+        numbers,
+        all,
+        other,
+    })
 }
 
 /// Whether the name of a column could be one of its values.
