@@ -326,7 +326,8 @@ pub(super) fn mostly_numbers(
             continue;
         };
         let rows = train.rows.iter().map(|row| *row as usize);
-        let Some(slips) = slips(rows.filter(|row| texts.is_valid(*row)).map(|row| texts.value(row)))
+        let Some(slips) =
+            slips(rows.filter(|row| texts.is_valid(*row)).map(|row| texts.value(row)))
         else {
             continue;
         };
