@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::{Finding, FindingKind, Severity};
-use crate::arrow::array::{Array, ArrayRef, StringArray};
+use crate::arrow::array::{Array, ArrayRef};
 use crate::config::{AuditConfig, ColumnConfigs, Impute, SplitBy, SplitConfig};
 use crate::contract::{ColumnKind, ColumnRule, Role};
 use crate::frame::as_strings;
@@ -322,9 +322,7 @@ pub(super) fn mostly_numbers(
         let Some(values) = column_of(parts, train.frame, &rule.name)? else {
             continue;
         };
-        let Some(texts) = values.as_any().downcast_ref::<StringArray>() else {
-            continue;
-        };
+        let texts = as_strings(&values)?;
         let rows = train.rows.iter().map(|row| *row as usize);
         let Some(slips) =
             slips(rows.filter(|row| texts.is_valid(*row)).map(|row| texts.value(row)))
