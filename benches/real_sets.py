@@ -5,7 +5,7 @@
     python3 benches/real_sets.py target/release/tesla DATA                   # all of them, then the page
     python3 benches/real_sets.py target/release/tesla DATA adult/mlp cmapss  # some of them again, then the page
 
-`DATA` is a folder that holds the data sets as the configurations name them, and for MovieLens `ml-100k/u.data`.
+`DATA` is a folder that holds the data sets as the configurations name them, and for MovieLens `movielens-100k/u.data`.
 `DATA/splits/NAME.test_rows.txt`, where it is there, lists the test rows of a set without an official split.
 Figures are of test rows; nothing is chosen by them. What was measured is kept in `benches/results.json`, one entry for
 each line of the table, so that lines can be measured one by one. Only the standard library is needed.
@@ -63,8 +63,8 @@ LINES = {
 }
 # Those of `recommend.py`: data, its arguments, how its lines begin, model, figure, what is asked at least.
 RATINGS = {
-    "movielens/mf": ("MovieLens-100K, 5 folds", "movielens", "ml-100k/u.data", "mf", "rmse", 0.930),
-    "movielens/bpr": ("MovieLens-100K, 75/25", "movielens", "ml-100k/u.data", "bpr", "ndcg@10", 0.40),
+    "movielens/mf": ("MovieLens-100K, 5 folds", "movielens", "movielens-100k/u.data", "mf", "rmse", 0.930),
+    "movielens/bpr": ("MovieLens-100K, 75/25", "movielens", "movielens-100k/u.data", "bpr", "ndcg@10", 0.40),
     "jester": ("Jester, a fifth held out", "jester", "jester/jester-data-1.zip", "mf", "nmae", 0.168),
 }
 LESS_IS_BETTER = ("rmse", "nmae")

@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use tesla::{Config, Dataset};
 
 /// Settings and rows: those of `datasets/SHIPPED/tesla.toml`, or with `--data DIR` those of
-/// `examples/configs/FULL.tesla.toml`, whose files lie in `DIR/FULL` as `tesla datasets get FULL --out DIR`
-/// puts them.
+/// `examples/configs/FULL.tesla.toml`, whose files lie where `tesla datasets get NAME --out DIR` puts
+/// them.
 ///
 /// # Errors
 /// When the settings or the rows cannot be read.
@@ -28,7 +28,8 @@ pub fn open(shipped: &str, full: &str) -> Result<(Config, Dataset)> {
     let config: Config = toml::from_str(&text)?;
     let data = Dataset::load(&config.data, &base)?;
     let rows: usize = data.frames().map(|frame| frame.len()).sum();
-    println!("{rows} rows of `{}`", base.file_name().unwrap_or_default().display());
+    let source: Vec<&str> = config.data.source.iter().collect();
+    println!("{rows} rows of `{}`", source.join("`, `"));
     Ok((config, data))
 }
 

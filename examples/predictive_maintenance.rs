@@ -45,8 +45,10 @@ fn remaining_life() -> Result<f64> {
     }
     for mistake in test.worst.iter().take(2) {
         println!(
-            "  worst: {} has {} left, predicted {}",
-            mistake.place, mistake.truth, mistake.predicted
+            "  worst: {} has {} left, predicted {:.0}",
+            mistake.place,
+            mistake.truth,
+            mistake.predicted.parse::<f64>()?
         );
     }
     keep(&model, "remaining_life")?;

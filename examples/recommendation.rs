@@ -1,53 +1,49 @@
 //! Which film next? Ratings in, lists of films out, with reasons, and an answer for people nobody
 //! knows yet.
 //!
-//! `cargo run --release --example recommendation`
+//! `cargo run --release --example recommendation`, on made-up ratings that ship with TESLA. With
+//! `-- --data DIR`, on MovieLens-100K in `DIR/movielens-100k` (`tesla datasets get movielens-100k --out DIR`).
 
-use std::path::Path;
-
-use anyhow::Result;
-use tesla::ingest::{self, InteractionsConfig};
-use tesla::train::{self, BprConfig};
-use tesla::{Config, DeviceChoice, Model, ModelConfig, Seen};
+use anyhow::{Context, Result};
+use examples::{full_data, open, out};
+use tesla::evaluate::Metrics;
+use tesla::{DeviceChoice, Model, Seen, train};
 
 fn main() -> Result<()> {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/ratings"));
-    let ratings = ingest::load(folder.join("ratings.csv"))?;
-
-    // A user who gave a film three stars or more should see films like it before others.
-    let mut config = Config {
-        model: Some(ModelConfig::Bpr(BprConfig {
-            factors: 16,
-            ..Default::default()
-        })),
-        ..Default::default()
-    };
-    config.data.interactions = Some(InteractionsConfig {
-        user: "user".into(),
-        item: "film".into(),
-        rating: Some("stars".into()),
-        time: None,
-        threshold: Some(3.0),
-        keep_seen: false,
-    });
-    config.train.epochs = 20;
-    config.train.batch_size = 256;
-    config.train.learning_rate = 5e-3;
+    // A film that a user chose should stand above others in a list: the model learns from pairs, one film
+    // that was chosen and one that was not.
+    let (config, ratings) = open("ratings", "movielens-bpr")?;
     let model = train::with_config(&config, &ratings, DeviceChoice::Flex)?;
-    if let Some(test) = model.test() {
-        let (name, value) = test.headline();
-        println!("{name} on held-out ratings: {value:.3}");
-        let popular = test.baselines.iter().find_map(|b| b.figures.get("ndcg"));
-        println!("showing everybody the most popular films: {:.3}", popular.unwrap_or(&0.0));
-    }
+    let test = model.test().context("the settings keep ratings to judge by")?;
+    let Metrics::Ranking(figures) = &test.metrics else {
+        anyhow::bail!("the model ranks");
+    };
+    println!(
+        "  {:.0} of 100 people have a film they did choose among their first {}",
+        100.0 * figures.hit_rate,
+        figures.k
+    );
+    let popular = test.baselines.iter().find_map(|b| b.figures.get("ndcg"));
+    let line = format!(
+        "NDCG@{} {:.3}; showing everybody the most popular films: {:.3}",
+        figures.k,
+        figures.ndcg,
+        popular.unwrap_or(&f64::NAN)
+    );
 
     // The model holds no rating of anybody. Who has seen what comes from where it is kept, and is
     // left out of the lists.
     let seen = model.seen(&ratings)?;
-    show(&model, "u007", &seen)?;
+    let user = if full_data().is_some() { "196" } else { "u007" };
+    show(&model, user, &seen)?;
 
     // Nobody knows this person yet: the most popular films, and the list says so.
     show(&model, "somebody new", &seen)?;
+
+    let file = out("recommendation")?.join("model.tesla");
+    model.save(&file)?;
+    println!("\nserve it: tesla serve {}", file.display());
+    println!("{line}");
     Ok(())
 }
 

@@ -65,6 +65,13 @@ fn predictive_maintenance() {
 }
 
 #[test]
+fn recommendation() {
+    let line = last_line("recommendation");
+    let figures = numbers(&line);
+    assert!(line.starts_with("NDCG@10 ") && figures[0] > figures[1], "{line}");
+}
+
+#[test]
 fn embed_axum() {
     let line = last_line("embed_axum");
     assert!(line.starts_with("400 Bad Request") && line.contains("bmi"), "{line}");

@@ -16,8 +16,6 @@ use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
 
 /// The most rows of a pass through the network: bounds memory.
 const TILE: usize = 16;
-/// The fewest: products of matrices take another way for a single row, with another order of summing.
-const FEWEST: usize = 2;
 
 /// A bundle on a device. Raw rows go in, predictions come out; the contract is enforced on the way.
 #[derive(Debug)]
@@ -215,14 +213,13 @@ impl Predictor {
         Ok(found.into_iter().take(filled * outputs).map(f64::from).collect())
     }
 
-    /// The rows that a pass is filled up to. Kernels choose their order of summing by that number, so it is
-    /// one for all, but on `flex`: its products sum in one order for 2 to 16 rows (a test holds them
-    /// against each other), and a single row need not take the time of 16. What a network of a
-    /// program's own does is not known.
+    /// The rows that a pass is filled up to with zeros. Kernels choose their order of summing by that number,
+    /// so it is one for all; but those of `flex` (`ops`) give a row the same bits in any company. What a
+    /// network of a program's own does is not known.
     fn rows_of_pass(&self, filled: usize) -> usize {
         let is_known = !matches!(self.network, Network::Custom(_));
         match is_known && self.device.name() == "flex" {
-            true => filled.next_power_of_two().max(FEWEST),
+            true => filled,
             false => TILE,
         }
     }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Dropout;
-use super::mlp::{check_dropout, check_widths, stack};
+use super::mlp::{check_dropout, check_widths, stack, weigh};
 use crate::ops::{
     Conv2dOptions, NormOptions, batch_norm, batch_norm_train, conv2d, max_pool2d, same_padding,
 };
@@ -246,9 +246,9 @@ impl Cnn {
         };
         let last = self.layers.len() - 1;
         for layer in &self.layers[..last] {
-            x = activation::relu(layer.forward(x));
+            x = weigh(layer, x, true);
         }
-        self.layers[last].forward(self.dropout.forward(x))
+        weigh(&self.layers[last], self.dropout.forward(x), false)
     }
 }
 

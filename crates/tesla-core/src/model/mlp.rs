@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cnn::normalise;
 use super::dropout::Dropout;
+use crate::ops::linear;
 use crate::{Error, Result};
 
 /// A multi-layer perceptron: hidden layers with an activation and dropout, then a linear layer.
@@ -105,15 +106,20 @@ impl Mlp {
         let mut x = self.look_up(x);
         let last = self.layers.len() - 1;
         for (i, layer) in self.layers[..last].iter().enumerate() {
-            x = layer.forward(x);
-            if let Some(norm) = self.norms.get(i) {
+            let norm = self.norms.get(i);
+            let relu = norm.is_none() && self.activation == Activation::Relu;
+            x = weigh(layer, x, relu);
+            if let Some(norm) = norm {
                 let [rows, width] = x.dims();
                 x = normalise(norm, x.reshape([rows, width, 1, 1]), false, 1)
                     .reshape([rows, width]);
             }
-            x = self.dropout.forward(self.activation.forward(x));
+            if !relu {
+                x = self.activation.forward(x);
+            }
+            x = self.dropout.forward(x);
         }
-        self.layers[last].forward(x)
+        weigh(&self.layers[last], x, false)
     }
 
     /// The numbers of each row, then the vectors of its ids.
@@ -133,6 +139,12 @@ impl Mlp {
         }
         Tensor::cat(parts, 1)
     }
+}
+
+/// A linear layer, with the ReLU behind it if `relu` is true.
+pub(super) fn weigh(layer: &Linear, x: Tensor<2>, relu: bool) -> Tensor<2> {
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    linear(x, layer.weight.val(), bias, relu)
 }
 
 impl Activation {

@@ -374,7 +374,7 @@ impl Network {
     /// - output: `[rows, outputs]`
     pub fn forward(&self, batch: Batch) -> Tensor<2> {
         match self {
-            Network::Linear(linear) => linear.forward(batch.flat()),
+            Network::Linear(layer) => mlp::weigh(layer, batch.flat(), false),
             Network::Mlp(mlp) => mlp.forward(batch.flat()),
             Network::Cnn(cnn) => match batch {
                 Batch::Images(images) => cnn.forward(images),

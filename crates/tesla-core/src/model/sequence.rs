@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Dropout;
-use super::mlp::{check_dropout, check_widths, stack};
+use super::mlp::{check_dropout, check_widths, stack, weigh};
 use super::text::through;
 use crate::ops::{conv1d, same_padding};
 use crate::{Error, Result};
@@ -174,13 +174,18 @@ impl Lstm {
         let mut x = x;
         for cell in &self.cells {
             // What comes in is known for all steps at once.
-            let input = cell.input.forward(x);
+            let [_, _, width] = x.dims();
+            let input = weigh(&cell.input, x.reshape([rows * length, width]), false).reshape([
+                rows,
+                length,
+                4 * cell.units,
+            ]);
             let zeros = || Tensor::<2>::zeros([rows, cell.units], &input.device());
             let (mut held, mut shown) = (zeros(), zeros());
             let mut all = Vec::with_capacity(length);
             for step in 0..length {
                 let own: Tensor<2> = input.clone().narrow(1, step, 1).squeeze_dim(1);
-                let gates = own + cell.memory.forward(shown);
+                let gates = own + weigh(&cell.memory, shown, false);
                 let gate = |i: usize| gates.clone().narrow(1, i * cell.units, cell.units);
                 let taken = activation::sigmoid(gate(0)) * gate(2).tanh();
                 let there: Tensor<2> = there.clone().narrow(1, step, 1).squeeze_dim(1);

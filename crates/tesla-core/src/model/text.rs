@@ -1,12 +1,12 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv1d, Conv1dConfig};
 use burn::nn::{Embedding, EmbeddingConfig, Linear, PaddingConfig1d};
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Dropout;
-use super::mlp::{check_dropout, check_widths, stack};
+use super::mlp::{check_dropout, check_widths, stack, weigh};
 use super::sequence::convolve;
 use crate::Result;
 
@@ -152,7 +152,7 @@ impl TextCnn {
 pub(super) fn through(layers: &[Linear], mut x: Tensor<2>) -> Tensor<2> {
     let last = layers.len() - 1;
     for layer in &layers[..last] {
-        x = activation::relu(layer.forward(x));
+        x = weigh(layer, x, true);
     }
-    layers[last].forward(x)
+    weigh(&layers[last], x, false)
 }

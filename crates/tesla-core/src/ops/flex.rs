@@ -10,9 +10,9 @@ use burn_flex::{Flex, FlexTensor, Layout};
 use rayon::prelude::*;
 
 use super::convolution::{self, Images, Order, Output, Shapes};
-use super::norm;
 use super::pool::{self, CLOSED, Window};
 use super::{Conv2dOptions, NormOptions};
+use super::{dense, norm};
 
 /// What kind of tensor of this backend it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,6 +270,34 @@ fn norm_shape(x: &Tensor<4>, options: NormOptions) -> Option<norm::Shape> {
         },
         relu: options.relu,
     })
+}
+
+type Weighed = (Tensor<2>, Tensor<2>, Option<Tensor<1>>);
+
+/// [`super::linear`] on this backend; gives the tensors back where it is not for it.
+pub(super) fn linear(
+    x: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+    relu: bool,
+) -> Result<Tensor<2>, Box<Weighed>> {
+    let ([rows, inputs], [deep, outputs]) = (x.dims(), weight.dims());
+    let plain = kind(&x) == Some(Kind::Plain)
+        && kind(&weight) == Some(Kind::Plain)
+        && bias
+            .as_ref()
+            .is_none_or(|bias| kind(bias) == Some(Kind::Plain) && bias.dims() == [outputs]);
+    if !plain || inputs != deep || inputs == 0 {
+        return Err(Box::new((x, weight, bias)));
+    }
+    let x = contiguous(open(x, Kind::Plain).0);
+    let weight = contiguous(open(weight, Kind::Plain).0);
+    let bias = bias.map(|bias| contiguous(open(bias, Kind::Plain).0));
+    let zeros = vec![0.0; if bias.is_some() { 0 } else { outputs }];
+    let bias = bias.as_ref().map_or(&zeros[..], values);
+    let out = dense::forward(values(&x), rows, values(&weight), bias, relu);
+    let out = FlexTensor::from_data(TensorData::new(out, [rows, outputs]));
+    Ok(Tensor::from_primitive::<Flex>(out))
 }
 
 /// Values that a thread takes at a time in [`in_place`].

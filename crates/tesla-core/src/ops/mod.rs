@@ -7,6 +7,8 @@
 #[cfg(feature = "flex")]
 mod convolution;
 #[cfg(feature = "flex")]
+mod dense;
+#[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
 mod gemm;
@@ -199,6 +201,25 @@ pub fn in_place<const N: usize>(
     };
     let _ = (gradient, each);
     Err(tensors)
+}
+
+/// The rows through a linear layer, with the ReLU behind it if `relu` is true. Where nothing is recorded
+/// on `flex`, a row gets the same bits in any company.
+///
+/// # Shapes
+/// - `x`: `[rows, inputs]`, `weight`: `[inputs, outputs]`, `bias`: `[outputs]`
+/// - output: `[rows, outputs]`
+pub fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Option<Tensor<1>>, relu: bool) -> Tensor<2> {
+    #[cfg(feature = "flex")]
+    let (x, weight, bias) = match flex::linear(x, weight, bias, relu) {
+        Ok(found) => return found,
+        Err(inputs) => *inputs,
+    };
+    let out = module::linear(x, weight, bias);
+    match relu {
+        true => activation::relu(out),
+        false => out,
+    }
 }
 
 /// The largest value of each square window of `side` pixels; windows do not overlap, and what is
@@ -416,6 +437,41 @@ mod tests {
             assert_eq!(ours, on(3), "threads change case {case}");
             for (i, (ours, burns)) in std::iter::zip(&ours, run(DType::F64)).enumerate() {
                 close(ours, &burns, &format!("case {case}, {dims:?}, {options:?}, result {i}"));
+            }
+        }
+    }
+
+    #[test]
+    fn linear_layers_are_burns_own_and_a_row_is_the_same_in_any_company() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        for case in 0..80 {
+            let mut side = |from: usize, to: usize| rng.random_range(from..=to);
+            let (rows, inputs, outputs) = (side(1, 40), side(1, 90), side(1, 300));
+            let (relu, sparse) = (side(0, 1) == 1, side(0, 1) == 1);
+            let mut numbers = |dims: &[usize], noughts: bool| {
+                let shape = Shape::from(dims.to_vec());
+                let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
+                let values = values.map(|v| if noughts && v < 0.8 { 0.0 } else { v });
+                TensorData::new(values.collect::<Vec<_>>(), shape)
+            };
+            let (x, weight) =
+                (numbers(&[rows, inputs], sparse), numbers(&[inputs, outputs], false));
+            let bias = (case % 3 > 0).then(|| numbers(&[outputs], false));
+            let run = |from: usize, to: usize, dtype: DType| {
+                let device = Device::flex();
+                let x =
+                    Tensor::<2>::from_data(x.clone(), (&device, dtype)).narrow(0, from, to - from);
+                let weight = Tensor::<2>::from_data(weight.clone(), (&device, dtype));
+                let bias = bias.clone().map(|bias| Tensor::from_data(bias, (&device, dtype)));
+                let out = linear(x, weight, bias, relu).into_data();
+                out.convert::<f64>().try_to_vec::<f64>().unwrap()
+            };
+            let all = run(0, rows, DType::F32);
+            close(&all, &run(0, rows, DType::F64), &format!("case {case}"));
+            for few in [1, 2, 3, 5, 7] {
+                let starts = (0..rows).step_by(few);
+                let parts = starts.map(|at| run(at, rows.min(at + few), DType::F32));
+                assert_eq!(parts.collect::<Vec<_>>().concat(), all, "case {case}, {few} at a time");
             }
         }
     }

@@ -144,13 +144,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
         tesla_train::train_with(&config, &data, &device, &mut observer, Some(&checkpoints));
     observer.progress.finish();
     observer.log = None;
-    if trained.is_err() {
-        // What a run that cannot go on leaves is nothing.
-        forget(&log)?;
-        let _ = std::fs::remove_dir(&checkpoints.folder);
-    }
-    if let Err(TrainError::Interrupted { saved: true, .. }) = &trained {
-        note!("go on with: tesla train --resume {}", out.display());
+    match &trained {
+        Ok(_) => {}
+        Err(TrainError::Interrupted { saved: true, .. }) => {
+            note!("go on with: tesla train --resume {}", out.display());
+        }
+        Err(_) => {
+            // What a run that cannot go on leaves is nothing; why it cannot go on matters more.
+            let _ = forget(&log);
+            let _ = std::fs::remove_dir(&checkpoints.folder);
+        }
     }
     let trained = trained?;
 
