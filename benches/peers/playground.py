@@ -123,6 +123,9 @@ def drive(args, folder):
              for (const input of all) input.value = ""; document.querySelector("#form button").click(); }""")
     page.until('document.querySelector("#command").textContent.includes("null")')
     page.until(BEST)
+    page.shots(out, "missing")
+    page.run(f"""{{ const s = document.querySelector("#model"); s.dispatchEvent(new Event("change")); document.querySelector("#form button").click(); }}""")
+    page.until('document.querySelectorAll("#why .bar").length > 1')
     page.shots(out, "table")
     print("table:", first)
     for at in (3, 14, 159):
@@ -132,6 +135,7 @@ def drive(args, folder):
         page.upload(picture)
         if (found := page.until(BEST)) != label:
             sys.exit(f"picture {at} is a {label}, and the page says {found}")
+        page.until('!!(document.querySelector("#seen canvas") && document.querySelector("#why p"))')
         print("picture of a", label, "is a", found)
     page.shots(out, "picture")
     if args.lists:

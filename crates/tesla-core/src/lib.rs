@@ -6,6 +6,7 @@
 //! * [`device`] is the only file that names backends, but for the kernels of `flex` in [`ops`].
 //! * [`ops`] are operations that the CPU does faster than Burn's own.
 //! * [`bundle`] is one sealed file: contract, fitted preparation, network, report, provenance.
+//! * [`explain`] says of single rows why they are predicted as they are.
 //! * [`Predictor`] is the only door to a prediction. Evaluation, the command line, the server and
 //!   a program that embeds TESLA all go through it, so what is measured is what is served.
 
@@ -14,6 +15,7 @@ pub mod bundle;
 pub mod decision;
 pub mod device;
 mod error;
+pub mod explain;
 pub mod model;
 pub mod onnx;
 pub mod ops;

@@ -93,6 +93,11 @@ impl Predictor {
         &self.bundle
     }
 
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Predicts raw rows. Columns may stand in any order and in any Arrow layout of their kind;
     /// columns the model does not use are ignored.
     ///

@@ -372,11 +372,12 @@ impl Frame {
         row + partition_point(self.bad.len(), before)
     }
 
-    /// The row that has the zero-based number `number` in its source; `None` when it was set apart.
+    /// The row that has the zero-based number `number` in its source; `None` when it was set apart, or
+    /// the source has fewer.
     pub fn row_of(&self, number: usize) -> Option<usize> {
         match self.bad.binary_search_by_key(&number, |bad| bad.number) {
             Ok(_) => None,
-            Err(before) => Some(number - before),
+            Err(before) => Some(number - before).filter(|row| *row < self.len()),
         }
     }
 

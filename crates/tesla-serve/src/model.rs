@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tesla_core::explain::{Explained, Explainer};
 use tesla_core::{Bundle, Predictions, Predictor, Prepared, Ranked};
 use tesla_data::arrow::array::RecordBatch;
 use tokio::sync::Semaphore;
@@ -14,6 +15,8 @@ use crate::queue::Queue;
 
 /// More values than this are prepared on a thread that may be held up.
 const INLINE: usize = 4096;
+/// Rows that are explained at a time, at most.
+pub(crate) const EXPLAINED: usize = 20;
 
 /// What a request's body says.
 pub(crate) struct Asked<W> {
@@ -40,8 +43,8 @@ pub(crate) struct Loaded {
     pub(crate) version: u64,
     predictor: Arc<Predictor>,
     queue: Queue,
-    /// Held while lists are made: one request at a time, beside the queue.
-    ranking: Arc<Semaphore>,
+    /// Held while lists are made or rows explained: one request at a time, beside the queue.
+    aside: Arc<Semaphore>,
     metrics: Arc<ModelMetrics>,
 }
 
@@ -61,7 +64,7 @@ impl Loaded {
             name: name.into(),
             version,
             queue: Queue::start(predictor.clone(), batching, metrics.clone())?,
-            ranking: Arc::new(Semaphore::new(1)),
+            aside: Arc::new(Semaphore::new(1)),
             predictor,
             metrics,
         })
@@ -102,31 +105,70 @@ impl Loaded {
         deadline: Instant,
         read: impl FnOnce(&Bundle) -> Result<Option<Lists>, Failure> + Send + 'static,
     ) -> Result<Option<Vec<Ranked>>, Failure> {
-        let (started, model, most) = (Instant::now(), self.clone(), limits.rows);
-        let rank = async {
-            let turn = self
-                .ranking
-                .clone()
-                .acquire_owned()
-                .await
-                .map_err(Failure::internal)?;
-            let rank = move || {
+        let (started, most) = (Instant::now(), limits.rows);
+        let rank = move |model: &Self| {
+            let asked = read(model.bundle())?;
+            asked.map(|lists| lists.rank(&model.predictor, most)).transpose()
+        };
+        let done = self.aside(deadline, rank).await;
+        if let Ok(Some(lists)) = &done {
+            self.metrics.predicted(lists.len(), started.elapsed());
+        }
+        done
+    }
+
+    /// Why rows are predicted as they are; of a model that reads windows of rows, the last row.
+    ///
+    /// # Errors
+    /// When the request is at fault, or waits in vain.
+    pub(crate) async fn explain(
+        self: &Arc<Self>,
+        limits: &Limits,
+        deadline: Instant,
+        read: impl FnOnce(&Bundle) -> Result<RecordBatch, Failure> + Send + 'static,
+    ) -> Result<Vec<Explained>, Failure> {
+        let most = limits.rows;
+        let explain = move |model: &Self| {
+            let bundle = model.bundle();
+            let rows = read(bundle)?;
+            let count = rows.num_rows();
+            let (wanted, most) = match bundle.pipeline.sequence {
+                Some(_) => (count.saturating_sub(1)..count, most),
+                None => (0..count, most.min(EXPLAINED)),
+            };
+            check_rows(count, most)?;
+            let wanted: Vec<usize> = wanted.collect();
+            let place = |row: usize| format!("row {}", row + 1);
+            let explainer = Explainer::new(bundle, model.predictor.device())?;
+            Ok(explainer.explain(&rows, &wanted, &place)?)
+        };
+        self.aside(deadline, explain).await
+    }
+
+    /// Does what takes longer than a prediction, when its turn has come.
+    async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        deadline: Instant,
+        work: impl FnOnce(&Self) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let model = self.clone();
+        let wait = async {
+            let turn = self.aside.clone().acquire_owned().await;
+            let turn = turn.map_err(Failure::internal)?;
+            let work = move || {
                 // Who has gone meanwhile still has the turn until this is done.
                 let _turn = turn;
-                let asked = read(model.bundle())?;
-                asked.map(|lists| lists.rank(&model.predictor, most)).transpose()
+                work(&model)
             };
-            tokio::task::spawn_blocking(rank).await.map_err(Failure::internal)?
+            tokio::task::spawn_blocking(work).await.map_err(Failure::internal)?
         };
         let late = |_| Failure::busy("the time of the request is over: try again later", 0.0);
-        let done = tokio::time::timeout_at(deadline.into(), rank)
+        let done = tokio::time::timeout_at(deadline.into(), wait)
             .await
             .map_err(late)
             .flatten();
-        match &done {
-            Ok(Some(lists)) => self.metrics.predicted(lists.len(), started.elapsed()),
-            Ok(None) => {}
-            Err(failure) => self.metrics.refused(failure.status),
+        if let Err(failure) = &done {
+            self.metrics.refused(failure.status);
         }
         done
     }
@@ -179,14 +221,18 @@ impl Loaded {
         read: impl FnOnce(&Bundle) -> Result<Asked<W>, Failure>,
     ) -> Result<(Prepared, W, Option<Duration>), Failure> {
         let Asked { rows, wanted, time } = read(self.bundle())?;
-        if rows.num_rows() > most {
-            return Err(Failure::bad_request(format!(
-                "the request has {} rows: this server takes up to {most} at a time",
-                rows.num_rows()
-            )));
-        }
+        check_rows(rows.num_rows(), most)?;
         let prepared = self.predictor.prepare(&rows)?;
         self.metrics.compare(prepared.rows(), &self.bundle().contract);
         Ok((prepared.without_rows(), wanted, time))
+    }
+}
+
+fn check_rows(rows: usize, most: usize) -> Result<(), Failure> {
+    match rows > most {
+        true => Err(Failure::bad_request(format!(
+            "the request has {rows} rows: this server takes up to {most} at a time here"
+        ))),
+        false => Ok(()),
     }
 }

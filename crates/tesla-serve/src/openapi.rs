@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tesla_data::contract::ColumnRule;
 use tesla_data::{ColumnKind, FittedInteractions};
 
-use crate::model::Loaded;
+use crate::model::{EXPLAINED, Loaded};
 use crate::protocol::{infer, lists};
 
 /// The page where a person tries a model.
@@ -40,10 +40,7 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
             json!({ "type": "object", "required": ["rows"], "properties": {
                 "rows": { "type": "array", "minItems": 1, "items": row } } }),
         ];
-        let lists = lists::columns(bundle);
-        one_or_many.extend(lists.map(wanted_lists));
-        let one_or_many = json!({ "anyOf": one_or_many });
-        let mut content = json!({ "application/json": { "schema": one_or_many } });
+        let mut content = json!({ "application/json": { "schema": { "anyOf": one_or_many } } });
         match infer::image_of(bundle) {
             Some(_) => {
                 content["multipart/form-data"] = json!({ "schema": { "type": "object",
@@ -51,6 +48,20 @@ pub(crate) fn document(models: &[Arc<Loaded>]) -> Value {
                         "items": { "type": "string", "format": "binary" } } } } });
             }
             None => content["text/csv"] = json!({ "schema": { "type": "string" } }),
+        }
+        paths.insert(
+            format!("/v1/models/{name}/explain"),
+            operation(
+                "post",
+                &format!("Why `{name}` predicts what it predicts, of up to {EXPLAINED} rows"),
+                Some(content.clone()),
+                explanations_schema(),
+            ),
+        );
+        let lists = lists::columns(bundle).map(wanted_lists);
+        if let Some(lists) = &lists {
+            one_or_many.push(lists.clone());
+            content["application/json"]["schema"] = json!({ "anyOf": one_or_many });
         }
         let labels = bundle.pipeline.target.labels();
         let prediction = match labels {
@@ -162,6 +173,22 @@ fn list_schema() -> Value {
         "user": { "type": "string" }, "by": { "enum": ["model", "popularity"] },
         "items": { "type": "array", "items": { "type": "object", "properties": {
             "item": { "type": "string" }, "score": { "type": "number" } } } } } } })
+}
+
+/// What `tesla explain --json` prints of each row.
+fn explanations_schema() -> Value {
+    let number = json!({ "type": "number" });
+    let text = json!({ "type": "string" });
+    let contribution = json!({ "type": "object", "properties": {
+        "name": text, "value": text, "amount": number } });
+    let explained = json!({ "type": "object", "properties": {
+        "of": text, "unit": text, "output": number, "baseline": number, "method": text,
+        "contributions": { "type": "array", "items": contribution }, "rest": number,
+        "map": { "type": "object", "properties": {
+            "height": { "type": "integer" }, "width": { "type": "integer" },
+            "amounts": { "type": "array", "items": number } } } } });
+    json!({ "type": "object", "properties": { "model": text, "version": text,
+        "explanations": { "type": "array", "items": explained } } })
 }
 
 fn target(model: &Loaded) -> &str {

@@ -153,6 +153,7 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         .route("/v1/models", get(models))
         .route("/v1/models/{model}", get(description))
         .route("/v1/models/{model}/predict", post(predict))
+        .route("/v1/models/{model}/explain", post(explain))
         .route("/v1/models/{model}/invocations", post(invoke))
         .route("/v2", get(server_metadata))
         .route("/v2/health/live", get(live))
@@ -440,6 +441,19 @@ async fn predict(State(server): Shared, named: Named, request: Request) -> Answe
     };
     let (predictions, ()) = read(rows.size(), rows).await?;
     rows::respond(&model, &predictions)
+}
+
+async fn explain(State(server): Shared, named: Named, request: Request) -> Answer {
+    let model = named.find(&server)?;
+    let deadline = server.deadline();
+    let (headers, body) = server.read(request, deadline).await?;
+    let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
+    let limits = &server.store.config().limits;
+    let explained = model
+        .explain(limits, deadline, move |bundle| rows.read(bundle))
+        .await?;
+    let (name, version) = (&model.name, model.version.to_string());
+    Ok(Json(json!({ "model": name, "version": version, "explanations": explained })))
 }
 
 async fn invoke(State(server): Shared, named: Named, request: Request) -> Answer {

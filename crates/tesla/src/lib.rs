@@ -174,6 +174,7 @@ pub mod evaluate {
     use tesla_data::contract::Need;
     use tesla_data::{BadPolicy, Frame, Inputs};
     use tesla_train::Silent;
+    use tesla_train::explain::Sample;
 
     use crate::{Config, Dataset, Device, DeviceChoice, Model, Result};
 
@@ -209,8 +210,7 @@ pub mod evaluate {
             .row_of(mistake.row)
             .ok_or_else(|| refuse("it is not in these rows"))?;
         let place = |_| mistake.place.clone();
-        let batch = rows.select(vec![row as u32]).batches()?.next();
-        let batch = batch.ok_or_else(|| refuse("it is not in these rows"))??;
+        let batch = Sample::of(&rows.all(), vec![row])?.batch;
         let bundle = model.bundle();
         let batch = bundle.contract.conform(&batch, Need::Features, &place)?;
         match bundle.pipeline.samples(&batch, &place)?.inputs {

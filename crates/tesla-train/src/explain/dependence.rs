@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tesla_core::explain::with_column;
 use tesla_core::{Predictions, Predictor};
 use tesla_data::ColumnKind;
 use tesla_data::arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringArray};
 use tesla_data::arrow::compute::cast;
 use tesla_data::arrow::datatypes::{DataType, Float64Type};
 
-use super::{Sample, with_column};
+use super::Sample;
 use crate::Result;
 
 /// The mean prediction by the value of one column.

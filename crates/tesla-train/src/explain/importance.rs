@@ -5,9 +5,10 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tesla_core::Predictor;
+use tesla_core::explain::{taken, with_column};
 use tesla_data::ColumnKind;
 
-use super::{Sample, loss, taken, with_column};
+use super::{Sample, loss};
 use crate::Result;
 
 /// What each column is worth.

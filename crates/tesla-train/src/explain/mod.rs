@@ -9,12 +9,9 @@
 //! with the data and the same model and rows give the same numbers. `docs/report.md` says how each is
 //! defined.
 
-mod contributions;
 mod dependence;
 mod importance;
 mod outcomes;
-mod owners;
-mod terms;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
@@ -25,17 +22,16 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tesla_core::{Bundle, Device, ModelConfig, Predictor};
-use tesla_data::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use tesla_data::arrow::compute::{cast, concat_batches, take_record_batch};
-use tesla_data::arrow::datatypes::{DataType, Float64Type};
+use tesla_data::arrow::array::{Array, RecordBatch, UInt32Array};
+use tesla_data::arrow::compute::{concat_batches, take_record_batch};
 use tesla_data::{ColumnKind, Selection, Task};
 
 use crate::{Error, Result};
 
-pub use contributions::{Contribution, Explained, Explainer, HeatMap, Method};
 pub use dependence::{Dependence, dependence};
 pub use importance::{Importance, Importances, importance};
 use outcomes::loss;
+pub use tesla_core::explain::{Contribution, Explained, Explainer, HeatMap, Method, cell};
 
 /// Some rows of a selection as one batch.
 #[derive(Clone, Debug)]
@@ -322,33 +318,4 @@ fn column(rows: &Selection<'_>, name: &str) -> Result<Vec<String>> {
         }
     }
     Ok(cells)
-}
-
-/// A value as a text; nothing for one that is missing, or is a picture.
-pub fn cell(column: &ArrayRef, row: usize) -> String {
-    if column.is_null(row) || *column.data_type() == DataType::LargeBinary {
-        return String::new();
-    }
-    if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
-        return numbers.value(row).to_string();
-    }
-    let text = cast(&column.slice(row, 1), &DataType::Utf8);
-    text.map(|text| text.as_string::<i32>().value(0).to_string())
-        .unwrap_or_default()
-}
-
-/// The rows with another column in the place of one.
-fn with_column(rows: &RecordBatch, at: usize, column: ArrayRef) -> Result<RecordBatch> {
-    let mut columns = rows.columns().to_vec();
-    columns[at] = column;
-    let batch = RecordBatch::try_new(rows.schema(), columns).map_err(tesla_data::Error::from)?;
-    Ok(batch)
-}
-
-/// The rows of a column in another order, or some of them several times.
-fn taken(rows: &RecordBatch, at: usize, order: &[usize]) -> Result<ArrayRef> {
-    let order = UInt32Array::from_iter_values(order.iter().map(|row| *row as u32));
-    let one = rows.project(&[at]).map_err(tesla_data::Error::from)?;
-    let one = take_record_batch(&one, &order).map_err(tesla_data::Error::from)?;
-    Ok(one.column(0).clone())
 }

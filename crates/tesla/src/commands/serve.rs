@@ -143,6 +143,7 @@ Addresses:
   /                              a page to try the models on
   /docs, /openapi.json           what there is to ask
   POST /v1/models/NAME/predict   JSON rows, CSV or images in, predictions out
+  POST /v1/models/NAME/explain   why a row is predicted as it is
   POST /v2/models/NAME/infer     the Open Inference Protocol; gRPC on the same port
   POST /invocations              MLflow's formats
   /v2/health/live, /v2/health/ready, /metrics";

@@ -526,3 +526,36 @@ fn numbers_have_residuals_and_a_linear_baseline() {
     let errors: Vec<f64> = worst.iter().map(|m| m["error"].as_f64().unwrap().abs()).collect();
     assert!(errors.is_sorted_by(|a, b| a >= b) && errors.len() == 20);
 }
+
+#[test]
+fn a_picture_of_any_row_can_be_shown() {
+    // More pictures than are read at a time: bright ones and dark ones, some under the wrong name.
+    const ROWS: u32 = 9000;
+    let folder = folder();
+    let name = |row: u32| (row + u32::from(row.is_multiple_of(10))) % 2;
+    let big =
+        |numbers: &[u32]| -> Vec<u8> { numbers.iter().flat_map(|n| n.to_be_bytes()).collect() };
+    let pixels = (0..ROWS).flat_map(|row| [row % 2 * 200, row % 7, 3, 9].map(|v| v as u8));
+    let images = big(&[0x0803, ROWS, 2, 2])
+        .into_iter()
+        .chain(pixels)
+        .collect::<Vec<_>>();
+    let labels = big(&[0x0801, ROWS])
+        .into_iter()
+        .chain((0..ROWS).map(|row| name(row) as u8));
+    std::fs::write(folder.path().join("x-images-idx3-ubyte"), images).unwrap();
+    std::fs::write(folder.path().join("x-labels-idx1-ubyte"), labels.collect::<Vec<_>>()).unwrap();
+    let data = tesla::ingest::load(folder.path().join("x-images-idx3-ubyte")).unwrap();
+    let config = toml::from_str("[audit]\nlevel = 'off'\n[model]\nkind = 'logistic'\n").unwrap();
+    let model = tesla::train::with_config(&config, &data, DeviceChoice::Flex).unwrap();
+    let report = tesla::evaluate::evaluate(&model, &data).unwrap();
+    let mut mistake = report.worst[0].clone();
+    for row in [0, ROWS as usize - 1] {
+        mistake.row = row;
+        let picture = tesla::evaluate::picture(&model, &data.frame, &mistake).unwrap();
+        assert!(picture.starts_with("data:image/png;base64,"), "{picture}");
+    }
+    mistake.row = ROWS as usize;
+    let refused = tesla::evaluate::picture(&model, &data.frame, &mistake).unwrap_err();
+    assert!(refused.to_string().contains("not in these rows"), "{refused}");
+}

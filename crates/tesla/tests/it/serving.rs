@@ -107,6 +107,20 @@ fn a_table_model_speaks_both_protocols() {
     assert_eq!(first["prediction"], "setosa");
     assert_eq!(first, &rows["predictions"][1]);
     assert_eq!(first["probabilities"]["setosa"], tensors["outputs"][1]["data"][0]);
+
+    // Why: what each column added makes up the difference to a row of which nothing is known.
+    let (status, answer) = server.post("/v1/models/iris/explain", &json!([row, row]));
+    assert_eq!(status, 200, "{answer}");
+    let why = &answer["explanations"][1];
+    assert_eq!(why["of"], "setosa");
+    let number = |value: &Value| value.as_f64().unwrap();
+    let amounts = why["contributions"].as_array().unwrap().iter();
+    let sum: f64 = amounts.map(|c| number(&c["amount"])).sum::<f64>() + number(&why["rest"]);
+    assert!((number(&why["output"]) - number(&why["baseline"]) - sum).abs() < 1e-6, "{why}");
+    let (status, answer) = server.post("/v1/models/iris/explain", &json!(vec![row; 21]));
+    assert_eq!(status, 400);
+    let said = "the request has 21 rows: this server takes up to 20 at a time here";
+    assert_eq!(answer["error"], said);
 }
 
 #[test]

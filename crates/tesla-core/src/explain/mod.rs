@@ -1,5 +1,8 @@
 //! What each column, word or part of a picture added to the prediction of one row.
 
+mod owners;
+mod terms;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,19 +12,22 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use tesla_core::decision::softmax;
-use tesla_core::device::to_host;
-use tesla_core::{Batch, Bundle, Device, ModelConfig, Network};
-use tesla_data::arrow::array::{RecordBatch, StringArray, new_null_array};
+use tesla_data::arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, StringArray, UInt32Array, new_null_array,
+};
+use tesla_data::arrow::compute::{cast, take_record_batch};
+use tesla_data::arrow::datatypes::{DataType, Float64Type};
 use tesla_data::contract::Need;
 use tesla_data::prepare::FittedTarget;
 use tesla_data::samples::{ImageSet, TokenSet};
 use tesla_data::{Inputs, Samples};
 
-use super::owners::{owners, with_added};
-use super::terms::{by_word, text_columns};
-use super::{cell, taken, with_column};
-use crate::Result;
+use crate::decision::softmax;
+use crate::device::to_host;
+use crate::{Batch, Bundle, Device, ModelConfig, Network, Result};
+
+use owners::{owners, with_added};
+use terms::{by_word, text_columns};
 
 /// Points on the way from the baseline to a row, at which gradients are taken.
 const STEPS: usize = 64;
@@ -528,9 +534,11 @@ impl Goal {
                 log,
             } => Goal {
                 of: name.clone(),
-                unit: match log {
-                    true => format!("ln(1 + {name})"),
-                    false => name.clone(),
+                unit: match (&bundle.model, log) {
+                    // It ranks: its numbers are no ratings.
+                    (ModelConfig::Bpr(_), _) => "score".into(),
+                    (_, true) => format!("ln(1 + {name})"),
+                    (_, false) => name.clone(),
                 },
                 weights: vec![*scale],
                 shift: *mean,
@@ -613,6 +621,41 @@ fn without(text: &str, word: &str) -> String {
         rest = after;
     }
     out
+}
+
+/// A value as a text; nothing for one that is missing, or is a picture.
+pub fn cell(column: &ArrayRef, row: usize) -> String {
+    if column.is_null(row) || *column.data_type() == DataType::LargeBinary {
+        return String::new();
+    }
+    if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
+        return numbers.value(row).to_string();
+    }
+    let text = cast(&column.slice(row, 1), &DataType::Utf8);
+    text.map(|text| text.as_string::<i32>().value(0).to_string())
+        .unwrap_or_default()
+}
+
+/// The rows with another column in the place of one.
+///
+/// # Errors
+/// When it has another length or another kind.
+pub fn with_column(rows: &RecordBatch, at: usize, column: ArrayRef) -> Result<RecordBatch> {
+    let mut columns = rows.columns().to_vec();
+    columns[at] = column;
+    let batch = RecordBatch::try_new(rows.schema(), columns).map_err(tesla_data::Error::from)?;
+    Ok(batch)
+}
+
+/// The rows of a column in another order, or some of them several times.
+///
+/// # Errors
+/// When a row is not there.
+pub fn taken(rows: &RecordBatch, at: usize, order: &[usize]) -> Result<ArrayRef> {
+    let order = UInt32Array::from_iter_values(order.iter().map(|row| *row as u32));
+    let one = rows.project(&[at]).map_err(tesla_data::Error::from)?;
+    let one = take_record_batch(&one, &order).map_err(tesla_data::Error::from)?;
+    Ok(one.column(0).clone())
 }
 
 /// Numbers of the device in the precision that is summed in.
