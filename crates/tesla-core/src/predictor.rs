@@ -138,10 +138,7 @@ impl Predictor {
         // A value far out of the range of training leaves the network as no number at all.
         let outputs = self.bundle.signature.outputs;
         if let Some(at) = scores.iter().position(|score| !score.is_finite()) {
-            return Err(Error::Data(tesla_data::Error::Row {
-                place: place(at / outputs),
-                reason: "a value is so large that the prediction is no number: expected values like those of training".into(),
-            }));
+            return Err(not_finite(place(at / outputs)));
         }
         Ok(self.predictions(scores))
     }
@@ -385,6 +382,15 @@ impl Predictions {
         RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
             .expect("the columns are made with the schema and have one length")
     }
+}
+
+/// Of a row whose values are far out of the range of training.
+pub(crate) fn not_finite(place: String) -> Error {
+    let reason = "a value is so large that the prediction is no number: expected values like those of training";
+    Error::Data(tesla_data::Error::Row {
+        place,
+        reason: reason.into(),
+    })
 }
 
 /// The place of the largest value, the first of equals.

@@ -20,9 +20,14 @@ const MAX_CONFUSION: usize = 12;
 /// More coefficients than this are left to `--json`.
 const MAX_COEFFICIENTS: usize = 40;
 
+/// A number of things: "1 row", "2 rows".
+pub(crate) fn plural(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The figures of a report, the main ones.
 pub(crate) fn report(rows: &str, report: &Report) -> String {
-    let mut out = format!("\n{rows}: {} rows{}\n", report.rows, weighed(report));
+    let mut out = format!("\n{rows}: {}{}\n", plural(report.rows, "row"), weighed(report));
     let names = match &report.metrics {
         Metrics::Classification(_) => {
             &["accuracy", "precision", "recall", "f1", "log_loss", "roc_auc"][..]
@@ -48,7 +53,7 @@ pub(crate) fn report(rows: &str, report: &Report) -> String {
 
 /// All there is to say of some rows: every figure with its interval, classes, slices and mistakes.
 pub(crate) fn full_report(rows: &str, report: &Report) -> String {
-    let mut out = format!("\n{rows}: {} rows{}\n", report.rows, weighed(report));
+    let mut out = format!("\n{rows}: {}{}\n", plural(report.rows, "row"), weighed(report));
     for (name, value) in report.figures() {
         let interval = report.intervals.figures.get(name).map(|i| (i, level(report)));
         out += &match (value, report.undefined.get(name)) {
@@ -219,7 +224,7 @@ pub(crate) fn folds(found: &CrossValidation) -> String {
 
 /// Two models side by side.
 pub(crate) fn comparison(names: [&str; 2], found: &Comparison) -> String {
-    let mut out = format!("\n{} rows\n", found.rows);
+    let mut out = format!("\n{}\n", plural(found.rows, "row"));
     let wide = names.map(|name| name.chars().count().max(10));
     let _ = writeln!(
         out,

@@ -111,8 +111,11 @@ impl<W: Write> Sink for JsonLines<W> {
                     column if column.is_null(row) => write!(self.0, "null")?,
                     Column::Number(values) => {
                         let value = values.as_primitive::<Float64Type>().value(row);
-                        // A number that is not finite becomes `null`.
-                        serde_json::to_writer(&mut self.0, &value)?;
+                        match value.fract() == 0.0 && value.abs() < 1e15 {
+                            true => write!(self.0, "{value}")?,
+                            // A number that is not finite becomes `null`.
+                            false => serde_json::to_writer(&mut self.0, &value)?,
+                        }
                     }
                     Column::Json(texts) => write!(self.0, "{}", texts.value(row))?,
                     Column::Text(texts) => serde_json::to_writer(&mut self.0, texts.value(row))?,

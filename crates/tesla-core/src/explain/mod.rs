@@ -24,6 +24,7 @@ use tesla_data::{Inputs, Samples};
 
 use crate::decision::softmax;
 use crate::device::to_host;
+use crate::predictor::not_finite;
 use crate::{Batch, Bundle, Device, ModelConfig, Network, Result};
 
 use owners::{owners, with_added};
@@ -77,6 +78,15 @@ pub struct Explained {
     /// Of a picture, what each part added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<HeatMap>,
+}
+
+impl Explained {
+    fn is_finite(&self) -> bool {
+        let amounts = self.contributions.iter().map(|c| c.amount);
+        let parts = self.map.iter().flat_map(|map| map.amounts.iter().copied());
+        let all = [self.output, self.rest].into_iter().chain(amounts).chain(parts);
+        all.into_iter().all(f64::is_finite)
+    }
 }
 
 /// What one column or word added.
@@ -175,7 +185,11 @@ impl<'a> Explainer<'a> {
     ) -> Result<Vec<Explained>> {
         let rows = self.bundle.contract.conform(rows, Need::Features, place)?;
         let samples = self.bundle.pipeline.samples(&rows, place)?;
-        wanted.iter().map(|row| self.row(&rows, &samples, *row)).collect()
+        let one = |row: &usize| match self.row(&rows, &samples, *row)? {
+            explained if explained.is_finite() => Ok(explained),
+            _ => Err(not_finite(place(*row))),
+        };
+        wanted.iter().map(one).collect()
     }
 
     fn row(&self, rows: &RecordBatch, samples: &Samples, row: usize) -> Result<Explained> {

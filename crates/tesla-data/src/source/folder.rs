@@ -85,6 +85,27 @@ impl Folder {
         })
     }
 
+    /// One file, as a folder that holds nothing else.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(super) fn of_file(path: &Path) -> Result<Self> {
+        let real = path.canonicalize().map_err(|e| Error::io(path, e))?;
+        let folder = |path: &Path| path.parent().map(Path::to_path_buf).unwrap_or_default();
+        let name = file_name(path);
+        Ok(Self {
+            root: folder(path),
+            real_root: folder(&real),
+            files: vec![Listed {
+                path: path.to_path_buf(),
+                relative: name.clone(),
+                label: None,
+            }],
+            labelled: false,
+            name,
+        })
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }

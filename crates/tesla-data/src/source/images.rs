@@ -36,6 +36,15 @@ impl ImageFolder {
         Ok(Self { folder })
     }
 
+    /// One image file.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let folder = Folder::of_file(path)?;
+        Ok(Self { folder })
+    }
+
     /// The folder that was opened.
     pub fn root(&self) -> &Path {
         &self.folder.root
@@ -97,6 +106,21 @@ pub(super) mod tests {
             std::fs::write(path, bytes).unwrap();
         }
         root
+    }
+
+    #[test]
+    fn one_image_is_a_row() {
+        let root = folder(&[("a.PNG", &png()), ("b.png", &png())]);
+        let path = root.path().join("a.PNG");
+        let source = open_data("", &path, &crate::DataConfig::default()).unwrap();
+        let scanned = source
+            .scan(&source.schema().unwrap())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap();
+        assert_eq!((scanned.rows.num_rows(), scanned.bad.len()), (1, 0));
+        assert_eq!(source.places(&[0])[0].to_string(), format!("`{}`", path.display()));
     }
 
     #[test]

@@ -357,6 +357,16 @@ fn open_path(path: &Path, base: &Path, data: &DataConfig) -> Result<Box<dyn Sour
     if path == Path::new("-") && (data.table.is_some() || data.query.is_some()) {
         return Err(Error::Config("`source = \"-\"` is standard input, but `table` and `query` in `[data]` read a database: name the database as `sqlite:FILE` or `postgres://…`, or leave them out".into()));
     }
+    let ends_in = |extensions: &[&str]| folder::has_extension(path, extensions);
+    if ends_in(&images::EXTENSIONS) && path.is_file() {
+        return Ok(Box::new(ImageFolder::of_file(path)?));
+    }
+    if ends_in(&["xlsx", "xlsm", "xls", "ods"]) {
+        return Err(Error::source(
+            input::file_name(path),
+            "is a workbook, which is not read: save the sheet as CSV, and name that file",
+        ));
+    }
     let input = Input::open(path)?;
     let start = input.start(512)?;
     let name = input.inner_name();

@@ -114,8 +114,15 @@ impl Rows {
 
 /// `{"rows": [{…}]}`, `[{…}]` or one `{…}`.
 fn json_rows(body: &[u8], bundle: &Bundle) -> Result<RecordBatch, Failure> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|e| Failure::bad_request(format!("the body is not JSON: {e}")))?;
+    let bad = |e: serde_json::Error| {
+        let first = body.trim_ascii_start().first();
+        let hint = match first {
+            Some(b'{' | b'[') => "",
+            _ => "; a table in CSV comes with the header `Content-Type: text/csv`",
+        };
+        Failure::bad_request(format!("the body is not JSON: {e}{hint}"))
+    };
+    let body: Value = serde_json::from_slice(body).map_err(bad)?;
     let expected = || {
         Failure::bad_request(
             "the body holds no rows: expected one object with a value per column, an array of them, or `{\"rows\": […]}`",

@@ -33,8 +33,8 @@ pub(crate) struct Weights {
     pub(crate) converged: bool,
 }
 
-/// Whether a model is solved here instead of by mini-batches.
-pub(crate) fn is_exact(model: &ModelConfig) -> bool {
+/// Whether a model is solved exactly instead of by mini-batches.
+pub fn is_exact(model: &ModelConfig) -> bool {
     match model {
         ModelConfig::Linear(config) => config.solver == Solver::Exact,
         ModelConfig::Logistic(config) => config.solver == Solver::Exact,

@@ -68,6 +68,7 @@ struct Entry {
 struct Remote {
     name: String,
     url: String,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "for who downloads"))]
     bytes: Option<u64>,
     sha256: Option<String>,
     /// What is taken out of it, where it is an archive.

@@ -142,14 +142,14 @@ impl Rehearsal {
                     format!(
                         "{:.1} ms a step, {} an epoch, at most {}: {} at most, but for validation",
                         seconds * 1e3,
-                        plural(steps, "step"),
-                        plural(self.epochs, "epoch"),
+                        show::plural(steps, "step"),
+                        show::plural(self.epochs, "epoch"),
                         HumanDuration(whole)
                     ),
                 );
             }
             (steps, None) => {
-                line("time", format!("{} an epoch: too few to time", plural(steps, "step")))
+                line("time", format!("{} an epoch: too few to time", show::plural(steps, "step")))
             }
         }
         // Weights, their gradients, and what an optimiser keeps of each: two numbers for `adamw`.
@@ -168,10 +168,6 @@ impl Rehearsal {
         line("memory", memory);
         out
     }
-}
-
-fn plural(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// The most memory that this program ever had, in bytes; Linux alone says so in a file.

@@ -226,8 +226,8 @@ fn twice(
     let mut kept = Vec::with_capacity(all.fields().len());
     for own in all.fields() {
         let same = needed.fields().iter().position(|field| {
-            // A text that is a number to the model is one in a file with types.
-            let is_number = format == Format::Parquet
+            // A text that is a number to the model is one where there are types.
+            let is_number = format != Format::Csv
                 && *field.data_type() == DataType::Float64
                 && *own.data_type() == DataType::Utf8;
             field.name() == own.name() && (field == own || is_number)

@@ -1,5 +1,4 @@
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +22,8 @@ pub(crate) struct Args {
     #[arg(required = true)]
     models: Vec<PathBuf>,
     /// Where to listen; port 0 takes a free one.
-    #[arg(long, default_value_t = tesla_serve::ADDRESS)]
-    addr: SocketAddr,
+    #[arg(long, default_value_t = tesla_serve::ADDRESS.to_string(), value_name = "HOST:PORT")]
+    addr: String,
     /// What to call the model. Default: its file name, or its folder's for `model.tesla`.
     #[arg(long)]
     name: Option<String>,
@@ -172,9 +171,9 @@ pub(crate) fn run(args: Args) -> Result<()> {
         .map(|bundle| show::example_row(&bundle));
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(args.addr)
-            .await
-            .with_context(|| format!("cannot listen on `{}`", args.addr))?;
+        let listener = tokio::net::TcpListener::bind(&args.addr).await.with_context(|| {
+            format!("cannot listen on `{}`, of the form `127.0.0.1:8080`", args.addr)
+        })?;
         let url = format!("{scheme}://{}", listener.local_addr()?);
         {
             let mut names: Vec<String> = store.list().into_iter().map(|line| line.name).collect();

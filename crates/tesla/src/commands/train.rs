@@ -82,6 +82,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
     {
         config.model = Some(ModelConfig::from_kind(kind)?);
     }
+    let solved = config
+        .model
+        .as_ref()
+        .filter(|model| tesla_train::solve::is_exact(model));
+    if let (Some(model), Some(_)) = (solved, args.epochs) {
+        note!("`{}` is solved exactly: `--epochs` changes nothing", model.kind());
+    }
     config.train.seed = args.seed.unwrap_or(config.train.seed);
     config.train.epochs = args.epochs.unwrap_or(config.train.epochs);
     if let Some(device) = args.device {

@@ -17,10 +17,11 @@ const MAX_WARNINGS: usize = 20;
 pub(crate) fn profile(profile: &Profile, width: usize) -> String {
     let width = width.clamp(72, 132);
     let mut out = format!(
-        "{}: {} rows, {} columns{}\n",
+        "{}: {} row{}, {}{}\n",
         clean(&profile.source),
         count(profile.rows),
-        profile.columns.len(),
+        if profile.rows == 1 { "" } else { "s" },
+        super::plural(profile.columns.len(), "column"),
         target(profile)
     );
     warnings(&mut out, profile, width);
