@@ -35,7 +35,8 @@ WORK = {
 ROWS = 16384
 MODEL = {
     "mlp": 'kind = "mlp"\nhidden = [512, 256]\n',
-    "cnn": 'kind = "cnn"\nblocks = [{ filters = 32 }, { filters = 64 }]\nhidden = [128]\n',
+    "cnn": 'kind = "cnn"\nblocks = [{ filters = 32, padding = "valid" }, { filters = 64, padding = "valid" }]\n'
+    "hidden = [128]\n",
 }
 NAME = {"mlp": "MLP 784-512-256-10", "cnn": "CNN 32C3-P2-64C3-P2-128"}
 
@@ -48,9 +49,9 @@ def torch_model(kind, hidden=(512, 256)):
         layers = [part for a, b in zip(widths, widths[1:]) for part in (nn.Linear(a, b), nn.ReLU())]
         return nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], 10))
     return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Linear(128, 10),
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10),
     )  # fmt: skip
 
 

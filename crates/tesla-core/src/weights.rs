@@ -185,6 +185,12 @@ impl ModuleMapper for Loader<'_> {
             .iter()
             .map(|bytes| f32::from_le_bytes(*bytes))
             .collect();
+        if !values.iter().all(|value| value.is_finite()) {
+            self.error = Some(Error::Model(format!(
+                "the weight `{name}` holds a value that is no finite number"
+            )));
+            return param;
+        }
         let data = TensorData::new(values, dims);
         param.map(|_| Tensor::from_data(data, self.device.burn()))
     }

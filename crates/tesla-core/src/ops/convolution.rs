@@ -1,9 +1,9 @@
-//! Convolution by matrix products, one image at a time.
+//! Convolution, one image at a time.
 //!
-//! An image is small enough for a core's own cache together with its patches, so each goes through
-//! all steps before the next one begins: padding, patches side by side in a matrix, the product with
-//! the weights, ReLU and pooling. The order of channels changes on the way: inside, the channels of a pixel
-//! lie together, which makes the patches long pieces to copy and pooling a loop over channels.
+//! An image is small enough for a core's own cache, so each goes through all steps before the next one
+//! begins: padding, the product of its patches and the weights, ReLU and pooling. The channels of a pixel lie
+//! together inside and in what comes out, so that a patch is a few long pieces of the image, which the product
+//! reads where they are, and pooling a loop over channels.
 //!
 //! Threads share the images. The gradient of the weights is a sum over images: the images are cut into
 //! a number of runs that depends on the shapes alone, each run is added up in order, and then the
@@ -15,8 +15,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Conv2dOptions;
-use super::gemm::{Matrix, MatrixMut, multiply};
-use super::pool::{self, CLOSED, Window};
+use super::pool::{self, Window};
+use super::product::{Input, Product};
 
 /// The shapes of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -49,13 +49,34 @@ impl Shapes {
 
     fn work(&self) -> Work {
         let out = self.convolved().unwrap_or([0, 0]);
-        let groups = self.options.groups;
-        let patch = self.channels / groups * self.kernel[0] * self.kernel[1];
+        let padded = self.padded();
+        let Conv2dOptions {
+            stride,
+            dilation,
+            groups,
+            ..
+        } = self.options;
+        // Where the pixels of a grid begin in a padded image.
+        let grid = |size: [usize; 2], step: [usize; 2]| -> Vec<usize> {
+            let row = |y| {
+                (0..size[1]).map(move |x| (y * step[0] * padded[1] + x * step[1]) * self.channels)
+            };
+            (0..size[0]).flat_map(row).collect()
+        };
+        let own = self.channels / groups;
+        // Neighbours in a row of the kernel are neighbours in the image too.
+        let (pieces, length) = match groups == 1 && dilation[1] == 1 {
+            true => ([self.kernel[0], 1], self.kernel[1] * own),
+            false => (self.kernel, own),
+        };
+        let pieces = grid(pieces, dilation);
+        let patch: Vec<usize> = pieces.iter().flat_map(|from| *from..from + length).collect();
         Work {
             shapes: *self,
-            padded: self.padded(),
-            out,
-            places: out[0] * out[1],
+            padded,
+            places: grid(out, stride),
+            inputs: with_lines(&patch, self.filters / groups),
+            pieces,
             patch,
             window: Window {
                 size: out,
@@ -84,29 +105,33 @@ pub(super) struct Images<'a> {
 struct Work {
     shapes: Shapes,
     padded: [usize; 2],
-    out: [usize; 2],
-    /// Places the kernel comes to.
-    places: usize,
-    /// Values it sees at one place, of one group.
-    patch: usize,
+    /// Where in a padded image each place of the kernel begins.
+    places: Vec<usize>,
+    /// How far behind that each piece of a patch begins whose values lie together.
+    pieces: Vec<usize>,
+    /// How far behind that each value of a patch lies, of one group.
+    patch: Vec<usize>,
+    /// The same, each with its line of weights.
+    inputs: Vec<Input>,
     window: Window,
+}
+
+/// Values that lie at `offsets` behind the start of a row, each with a line of `across` weights.
+fn with_lines(offsets: &[usize], across: usize) -> Vec<Input> {
+    let line = |(at, x): (usize, &usize)| Input {
+        x: *x,
+        weight: at * across,
+    };
+    offsets.iter().enumerate().map(line).collect()
 }
 
 /// What comes out of a convolution and what its way back needs.
 pub(super) struct Output {
+    /// Pixel by pixel.
     pub(super) values: Vec<f32>,
-    /// Of each value, where in its window it came from, or [`CLOSED`]; empty without ReLU and pooling.
+    /// Of each value, where in its window it came from, or [`pool::CLOSED`]; empty without ReLU and pooling.
     pub(super) chosen: Vec<u8>,
-    pub(super) order: Order,
     pub(super) size: [usize; 2],
-}
-
-/// The order of the values that come out: pooling works pixel by pixel.
-fn order_out(options: &Conv2dOptions) -> Order {
-    match options.pool > 1 {
-        true => Order::Pixels,
-        false => Order::Planes,
-    }
 }
 
 /// The convolution of all images. `weight` is `[filters, channels / groups, height, width]`.
@@ -118,35 +143,30 @@ pub(super) fn forward(
 ) -> Output {
     let work = shapes.work();
     let Conv2dOptions { relu, pool, .. } = shapes.options;
-    let weight = work.by_pixels(weight);
-    let order = order_out(&shapes.options);
-    let size = [0, 1].map(|d| work.out[d] / pool.max(1));
-    let per_image = size[0] * size[1] * shapes.filters;
+    let weight = work.by_values(weight);
+    let size = work.window.pooled();
+    let per_image = work.window.pooled_len();
     let mut values = vec![0.0; shapes.images * per_image];
     let keeps = relu || pool > 1;
     let mut chosen = vec![0; if keeps { values.len() } else { 0 }];
-    let no_bias = vec![0.0; if bias.is_some() { 0 } else { shapes.filters }];
-    let bias = bias.unwrap_or(&no_bias);
     if values.is_empty() {
         return Output {
             values,
             chosen,
-            order,
             size,
         };
     }
+    let no_bias = vec![0.0; if bias.is_some() { 0 } else { shapes.filters }];
+    let bias = bias.unwrap_or(&no_bias);
     let one = |(i, out): (usize, &mut [f32]), chosen: &mut [u8]| {
-        let buffers = [work.image_len(), work.patches_len(), work.pooled_from_len()];
-        with_scratch(buffers, |[image, patches, convolved]| {
-            work.pad(x, i, image);
-            match order {
-                Order::Planes => {
-                    work.products(image, patches, &weight, out, order);
-                    work.finish_planes(out, bias, chosen);
-                }
-                Order::Pixels => {
-                    work.products(image, patches, &weight, convolved, order);
-                    pool::forward(&work.window, convolved, bias, relu, out, chosen);
+        let buffers = [work.image_len(), if keeps { work.convolved_len() } else { 0 }];
+        with_scratch(buffers, |[image, convolved]| {
+            let image = work.pad(x, i, image);
+            match keeps {
+                false => work.convolve(image, &weight, bias, out),
+                true => {
+                    work.convolve(image, &weight, bias, convolved);
+                    pool::forward(&work.window, convolved, relu, out, chosen);
                 }
             }
         });
@@ -173,7 +193,6 @@ pub(super) fn forward(
     Output {
         values,
         chosen,
-        order,
         size,
     }
 }
@@ -196,7 +215,7 @@ pub(super) fn backward(
     wants_x: bool,
 ) -> Gradients {
     let work = shapes.work();
-    let by_pixels = work.by_pixels(weight);
+    let back = wants_x.then(|| work.by_filters(weight));
     let run = shapes.images.div_ceil(work.runs()).max(1);
     let runs = shapes.images.div_ceil(run);
     let per_image = shapes.channels * shapes.size[0] * shapes.size[1];
@@ -212,8 +231,9 @@ pub(super) fn backward(
     let per_run = weight.len() + shapes.filters;
     let mut sums = vec![0.0; runs * per_run];
     let one = |(at, sums): (usize, &mut [f32]), x_gradient: &mut [f32]| {
+        let sums = sums.split_at_mut(weight.len());
         let images = at * run..shapes.images.min((at + 1) * run);
-        work.backward_run(x, images, &by_pixels, chosen, gradient, sums, x_gradient);
+        work.backward_run(x, images, back.as_deref(), (chosen, gradient), sums, x_gradient);
     };
     if runs > 0 && !work.window.is_empty() {
         let sums = sums.par_chunks_mut(per_run).enumerate();
@@ -224,7 +244,7 @@ pub(super) fn backward(
             false => sums.for_each(|sums| one(sums, &mut [])),
         }
     }
-    let mut sums = sums.chunks(per_run);
+    let mut sums = sums.chunks(per_run.max(1));
     let mut total = sums.next().map_or_else(|| vec![0.0; per_run], <[f32]>::to_vec);
     for sum in sums {
         add(&mut total, sum);
@@ -241,74 +261,106 @@ pub(super) fn backward(
 const PARALLEL: usize = 1 << 18;
 /// Values in the partial sums of a weight's gradient.
 const SUMS: usize = 1 << 21;
+/// Values in the gradients of patches that are added to an image at a time: as many as a core keeps near.
+const PATCHES: usize = 1 << 16;
 
 impl Work {
     fn products_of_all(&self) -> usize {
-        self.shapes.images * self.places * self.patch * self.shapes.filters
+        self.shapes.images * self.places.len() * self.patch.len() * self.shapes.filters
     }
 
     /// Runs of images whose gradients are added up apart.
     fn runs(&self) -> usize {
-        (SUMS / (self.patch * self.shapes.filters).max(1)).clamp(4, 16)
+        (SUMS / (self.patch.len() * self.shapes.filters).max(1)).clamp(4, 16)
     }
 
     fn image_len(&self) -> usize {
         self.padded[0] * self.padded[1] * self.shapes.channels
     }
 
-    fn patches_len(&self) -> usize {
-        self.places * self.patch
+    fn convolved_len(&self) -> usize {
+        self.places.len() * self.shapes.filters
     }
 
-    fn pooled_from_len(&self) -> usize {
-        match order_out(&self.shapes.options) {
-            Order::Pixels => self.places * self.shapes.filters,
-            Order::Planes => 0,
+    /// The filters of a group.
+    fn own(&self) -> usize {
+        self.shapes.filters / self.shapes.options.groups
+    }
+
+    /// For each group, where its channels, its filters and its weights begin.
+    fn groups(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        let groups = self.shapes.options.groups;
+        let (channels, own, patch) = (self.shapes.channels / groups, self.own(), self.patch.len());
+        (0..groups).map(move |group| (group * channels, group * own, group * own * patch))
+    }
+
+    /// Calls `each` with where a weight stands as a parameter, `[filters, channels, height, width]`, and
+    /// where in `[groups, height, width, channels, filters]`, a line for each value of a patch.
+    fn each_weight(&self, mut each: impl FnMut(usize, usize)) {
+        /// Filters whose weights are read side by side, so that whole lines of memory are written.
+        const SIDE: usize = 16;
+        let area = self.shapes.kernel[0] * self.shapes.kernel[1];
+        let (own, patch) = (self.own(), self.patch.len());
+        let channels = self.shapes.channels / self.shapes.options.groups;
+        for (_, _, start) in self.groups() {
+            for first in (0..own).step_by(SIDE) {
+                for at in 0..patch {
+                    let line = start + (at % area * channels + at / area) * own;
+                    for filter in first..own.min(first + SIDE) {
+                        each(start + filter * patch + at, line + filter);
+                    }
+                }
+            }
         }
     }
 
+    /// The weights with a line for each value of a patch.
+    fn by_values(&self, weight: &[f32]) -> Vec<f32> {
+        let mut found = vec![0.0; weight.len()];
+        self.each_weight(|parameter, line| found[line] = weight[parameter]);
+        found
+    }
+
+    /// The reverse of [`Work::by_values`].
+    fn by_planes(&self, weight: &[f32]) -> Vec<f32> {
+        let mut found = vec![0.0; weight.len()];
+        self.each_weight(|parameter, line| found[parameter] = weight[line]);
+        found
+    }
+
     /// `[filters, channels, height, width]` as `[filters, height, width, channels]`.
-    fn by_pixels(&self, weight: &[f32]) -> Vec<f32> {
+    fn by_filters(&self, weight: &[f32]) -> Vec<f32> {
         let area = self.shapes.kernel[0] * self.shapes.kernel[1];
         let mut found = vec![0.0; weight.len()];
         if !weight.is_empty() {
-            let filters = found.chunks_exact_mut(self.patch);
-            for (found, weight) in std::iter::zip(filters, weight.chunks_exact(self.patch)) {
+            let filters = found.chunks_exact_mut(self.patch.len());
+            for (found, weight) in std::iter::zip(filters, weight.chunks_exact(self.patch.len())) {
                 transpose(weight, area, found);
             }
         }
         found
     }
 
-    /// The reverse of [`Work::by_pixels`].
-    fn by_planes(&self, weight: &[f32]) -> Vec<f32> {
-        let area = self.shapes.kernel[0] * self.shapes.kernel[1];
-        let mut found = vec![0.0; weight.len()];
-        if !weight.is_empty() {
-            let filters = found.chunks_exact_mut(self.patch);
-            for (found, weight) in std::iter::zip(filters, weight.chunks_exact(self.patch)) {
-                transpose(weight, self.patch / area, found);
-            }
-        }
-        found
-    }
-
-    /// Image `i` in `padded`, pixel by pixel, with zeros around it.
-    fn pad(&self, x: Images<'_>, i: usize, padded: &mut [f32]) {
+    /// Image `i` pixel by pixel, with zeros around it; in `buffer`, unless it lies so already.
+    fn pad<'a>(&self, x: Images<'a>, i: usize, buffer: &'a mut [f32]) -> &'a [f32] {
         let Shapes { channels, size, .. } = self.shapes;
         let [height, width] = size;
         let image = &x.values[i * channels * height * width..][..channels * height * width];
-        if image.is_empty() {
-            return;
+        let by_pixels = x.order == Order::Pixels || channels == 1;
+        if self.padded == size && by_pixels {
+            return image;
         }
         let [(top, _), (left, _)] = self.shapes.options.padding;
         if self.padded != size {
-            padded.fill(0.0);
+            buffer.fill(0.0);
+        }
+        if image.is_empty() {
+            return buffer;
         }
         let across = self.padded[1] * channels;
         for y in 0..height {
-            let row = &mut padded[(y + top) * across + left * channels..][..width * channels];
-            if x.order == Order::Pixels || channels == 1 {
+            let row = &mut buffer[(y + top) * across + left * channels..][..width * channels];
+            if by_pixels {
                 row.copy_from_slice(&image[y * width * channels..][..width * channels]);
                 continue;
             }
@@ -320,6 +372,7 @@ impl Work {
                 }
             }
         }
+        buffer
     }
 
     /// The reverse of [`Work::pad`], for gradients.
@@ -343,209 +396,100 @@ impl Work {
         }
     }
 
-    /// Calls `each` with where in a patch and where in the padded image its pieces lie, and their length.
-    #[inline(always)]
-    fn pieces(&self, group: usize, mut each: impl FnMut(usize, usize, usize)) {
-        let Shapes {
-            channels, kernel, ..
-        } = self.shapes;
-        let Conv2dOptions {
-            stride,
-            dilation,
-            groups,
-            ..
-        } = self.shapes.options;
-        let own = channels / groups;
-        // Neighbours in a row of the kernel are neighbours in the image too.
-        let (pieces, length) = match groups == 1 && dilation[1] == 1 {
-            true => (1, kernel[1] * own),
-            false => (kernel[1], own),
-        };
-        let mut to = 0;
-        for y in 0..self.out[0] {
-            for x in 0..self.out[1] {
-                for down in 0..kernel[0] {
-                    let row = (y * stride[0] + down * dilation[0]) * self.padded[1];
-                    for piece in 0..pieces {
-                        let pixel = row + x * stride[1] + piece * dilation[1];
-                        each(to, pixel * channels + group * own, length);
-                        to += length;
-                    }
-                }
+    /// Patches times weights plus bias, for all places and filters, pixel by pixel.
+    fn convolve(&self, image: &[f32], weight: &[f32], bias: &[f32], out: &mut [f32]) {
+        let filters = self.shapes.filters;
+        for pixel in out.chunks_exact_mut(filters) {
+            pixel.copy_from_slice(bias);
+        }
+        for (channel, filter, start) in self.groups() {
+            Product {
+                x: &image[channel..],
+                starts: &self.places,
+                inputs: &self.inputs,
+                weight: &weight[start..],
+                out: &mut out[filter..],
+                across: filters,
+                outputs: self.own(),
             }
+            .add();
         }
     }
 
-    /// The patches of a padded image, one per row.
-    fn gather(&self, group: usize, image: &[f32], patches: &mut [f32]) {
-        self.pieces(group, |to, from, length| {
-            let (to, from) = (&mut patches[to..to + length], &image[from..from + length]);
-            match length < 8 {
-                true => std::iter::zip(to, from).for_each(|(to, from)| *to = *from),
-                false => to.copy_from_slice(from),
-            }
-        });
-    }
-
-    /// The sum of patches where they came from, in the channels of `group`.
-    fn scatter(&self, group: usize, patches: &[f32], image: &mut [f32]) {
-        let groups = self.shapes.options.groups;
-        let own = self.shapes.channels / groups;
-        match groups {
-            1 => image.fill(0.0),
-            _ => image
-                .chunks_exact_mut(self.shapes.channels)
-                .for_each(|pixel| pixel[group * own..][..own].fill(0.0)),
-        }
-        self.pieces(group, |from, to, length| {
-            add(&mut image[to..to + length], &patches[from..from + length]);
-        });
-    }
-
-    fn out_strides(&self, order: Order) -> [usize; 2] {
-        match order {
-            Order::Pixels => [self.shapes.filters, 1],
-            Order::Planes => [1, self.places],
-        }
-    }
-
-    /// Patches times weights, for all groups.
-    fn products(
-        &self,
-        image: &[f32],
-        patches: &mut [f32],
-        weight: &[f32],
-        out: &mut [f32],
-        order: Order,
-    ) {
-        let own = self.shapes.filters / self.shapes.options.groups;
-        let [row, column] = self.out_strides(order);
-        for group in 0..self.shapes.options.groups {
-            self.gather(group, image, patches);
-            multiply(
-                [self.places, own, self.patch],
-                Matrix {
-                    values: patches,
-                    row: self.patch,
-                    column: 1,
-                },
-                Matrix {
-                    values: &weight[group * own * self.patch..],
-                    row: 1,
-                    column: self.patch,
-                },
-                MatrixMut {
-                    values: &mut out[group * own * column..],
-                    row,
-                    column,
-                },
-                false,
-            );
-        }
-    }
-
-    /// Adds the bias to planes and applies ReLU.
-    fn finish_planes(&self, out: &mut [f32], bias: &[f32], chosen: &mut [u8]) {
-        for (filter, plane) in out.chunks_exact_mut(self.places).enumerate() {
-            let bias = bias[filter];
-            if !self.shapes.options.relu {
-                plane.iter_mut().for_each(|value| *value += bias);
-                continue;
-            }
-            let chosen = &mut chosen[filter * self.places..][..self.places];
-            for (value, chosen) in std::iter::zip(plane, chosen) {
-                let sum = *value + bias;
-                (*value, *chosen) = if sum <= 0.0 { (0.0, CLOSED) } else { (sum, 0) };
-            }
-        }
-    }
-
-    /// The gradients of some images: `sums` holds those of weights and biases, `x_gradient` those of the
-    /// images, or nothing where they are not asked for.
-    #[allow(clippy::too_many_arguments)]
+    /// The gradients of some images. Those of weights and biases are added to `sums`, those of the images
+    /// go to `x_gradient`, by weights that stand by filters, where there are some.
     fn backward_run(
         &self,
         x: Images<'_>,
         images: Range<usize>,
-        weight: &[f32],
-        chosen: &[u8],
-        gradient: Images<'_>,
-        sums: &mut [f32],
+        back: Option<&[f32]>,
+        (chosen, gradient): (&[u8], Images<'_>),
+        (weight_sum, bias_sum): (&mut [f32], &mut [f32]),
         x_gradient: &mut [f32],
     ) {
-        let Shapes {
-            filters,
-            channels,
-            size,
-            ..
-        } = self.shapes;
-        let wants_x = !x_gradient.is_empty();
-        let per_image = channels * size[0] * size[1];
-        let (weight_sum, bias_sum) = sums.split_at_mut(weight.len());
-        let own = filters / self.shapes.options.groups;
-        let buffers =
-            [self.image_len(), self.patches_len(), self.places * filters, self.window.pooled_len()];
+        let (filters, own, patch) = (self.shapes.filters, self.own(), self.patch.len());
+        let [height, width] = self.shapes.size;
+        let per_image = self.shapes.channels * height * width;
+        let each_place = with_lines(&self.places, filters);
+        let starts: Vec<usize> = (0..self.convolved_len()).step_by(filters).collect();
+        let each_filter = with_lines(&Vec::from_iter(0..own), patch);
+        let together = (PATCHES / patch.max(1)).clamp(1, self.places.len().max(1));
+        let patches = back.map_or(0, |_| together * patch);
+        let buffers = [self.image_len(), self.convolved_len(), self.window.pooled_len(), patches];
         for (at, i) in images.enumerate() {
-            with_scratch(buffers, |[image, patches, inner, pooled]| {
-                self.pad(x, i, image);
-                let (inner, order) =
-                    self.inner_gradient(gradient, i, chosen, inner, pooled, bias_sum);
-                let [row, column] = self.out_strides(order);
-                for group in 0..self.shapes.options.groups {
-                    self.gather(group, image, patches);
-                    let inner = &inner[group * own * column..];
-                    multiply(
-                        [own, self.patch, self.places],
-                        Matrix {
-                            values: inner,
-                            row: column,
-                            column: row,
-                        },
-                        Matrix {
-                            values: patches,
-                            row: self.patch,
-                            column: 1,
-                        },
-                        MatrixMut {
-                            values: &mut weight_sum[group * own * self.patch..],
-                            row: self.patch,
-                            column: 1,
-                        },
-                        true,
-                    );
-                    if !wants_x {
-                        continue;
+            with_scratch(buffers, |[buffer, inner, pooled, patches]| {
+                let inner = self.inner_gradient(gradient, i, chosen, inner, pooled, bias_sum);
+                let image = self.pad(x, i, buffer);
+                for (channel, filter, start) in self.groups() {
+                    Product {
+                        x: &image[channel..],
+                        starts: &self.patch,
+                        inputs: &each_place,
+                        weight: &inner[filter..],
+                        out: &mut weight_sum[start..],
+                        across: own,
+                        outputs: own,
                     }
-                    multiply(
-                        [self.places, self.patch, own],
-                        Matrix {
-                            values: inner,
-                            row,
-                            column,
-                        },
-                        Matrix {
-                            values: &weight[group * own * self.patch..],
-                            row: self.patch,
-                            column: 1,
-                        },
-                        MatrixMut {
-                            values: patches,
-                            row: self.patch,
-                            column: 1,
-                        },
-                        false,
-                    );
-                    self.scatter(group, patches, image);
+                    .add();
                 }
-                if wants_x {
-                    let to = &mut x_gradient[at * per_image..][..per_image];
-                    self.crop(image, to, x.order);
+                let Some(weight) = back else { return };
+                buffer.fill(0.0);
+                for (channel, filter, start) in self.groups() {
+                    let places = self.places.chunks(together);
+                    for (places, starts) in places.zip(starts.chunks(together)) {
+                        let patches = &mut patches[..places.len() * patch];
+                        patches.fill(0.0);
+                        Product {
+                            x: &inner[filter..],
+                            starts,
+                            inputs: &each_filter,
+                            weight: &weight[start..],
+                            out: patches,
+                            across: patch,
+                            outputs: patch,
+                        }
+                        .add();
+                        self.scatter(places, patches, &mut buffer[channel..]);
+                    }
                 }
+                let to = &mut x_gradient[at * per_image..][..per_image];
+                self.crop(buffer, to, x.order);
             });
         }
     }
 
-    /// The gradient before ReLU and pooling, of image `i`; adds that of the biases to `bias`.
+    /// Adds the patches of some places where they came from.
+    fn scatter(&self, places: &[usize], patches: &[f32], image: &mut [f32]) {
+        let length = self.patch.len() / self.pieces.len();
+        let mut patches = patches.chunks_exact(length);
+        for place in places {
+            for (piece, patch) in std::iter::zip(&self.pieces, &mut patches) {
+                add(&mut image[place + piece..][..length], patch);
+            }
+        }
+    }
+
+    /// The gradient before ReLU and pooling, of image `i`, pixel by pixel; adds that of the biases to `bias`.
     fn inner_gradient<'b>(
         &self,
         gradient: Images<'b>,
@@ -554,56 +498,29 @@ impl Work {
         inner: &'b mut [f32],
         pooled: &'b mut [f32],
         bias: &mut [f32],
-    ) -> (&'b [f32], Order) {
+    ) -> &'b [f32] {
         let filters = self.shapes.filters;
         let length = self.window.pooled_len();
         let gradient_of = &gradient.values[i * length..][..length];
-        let Conv2dOptions { relu, pool, .. } = self.shapes.options;
-        if pool > 1 {
-            let chosen = &chosen[i * length..][..length];
-            let gradient = match gradient.order {
-                Order::Pixels => gradient_of,
-                Order::Planes => {
-                    transpose(gradient_of, length / filters, pooled);
-                    &*pooled
-                }
-            };
-            pool::backward(&self.window, gradient, chosen, inner, bias);
-            return (inner, Order::Pixels);
-        }
-        let planes = match gradient.order {
-            Order::Planes => gradient_of,
-            Order::Pixels => {
-                transpose(gradient_of, filters, pooled);
-                &*pooled
+        let gradient = match gradient.order {
+            Order::Pixels => gradient_of,
+            Order::Planes => {
+                transpose(gradient_of, length / filters, pooled);
+                pooled
             }
         };
-        let planes = match relu {
-            false => planes,
+        match chosen.is_empty() {
             true => {
-                let chosen = &chosen[i * length..][..length];
-                for ((to, from), chosen) in inner.iter_mut().zip(planes).zip(chosen) {
-                    *to = if *chosen == CLOSED { 0.0 } else { *from };
-                }
-                &*inner
+                gradient.chunks_exact(filters).for_each(|pixel| add(bias, pixel));
+                gradient
             }
-        };
-        for (bias, plane) in std::iter::zip(bias, planes.chunks_exact(self.places)) {
-            *bias += sum(plane);
+            false => {
+                let chosen = &chosen[i * length..][..length];
+                pool::backward(&self.window, gradient, chosen, inner, bias);
+                inner
+            }
         }
-        (planes, Order::Planes)
     }
-}
-
-/// The sum of `values`, in eight lanes and then over these.
-fn sum(values: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let chunks = values.chunks_exact(8);
-    let rest: f32 = chunks.remainder().iter().sum();
-    for chunk in chunks {
-        add(&mut lanes, chunk);
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 fn add(to: &mut [f32], from: &[f32]) {

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::convolution::{self, Images, Order, Output, Shapes};
 use super::pool::{self, CLOSED, Window};
 use super::{Conv2dOptions, NormOptions};
-use super::{dense, norm};
+use super::{dense, norm, product};
 
 /// What kind of tensor of this backend it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +72,10 @@ pub(super) fn conv2d(
     options: Conv2dOptions,
 ) -> Result<Tensor<4>, Box<Inputs>> {
     let found = kind(&x);
-    let one_kind = kind(&weight) == found && bias.as_ref().is_none_or(|bias| kind(bias) == found);
-    let (Some(kind), true, Some(shapes)) = (found, one_kind, shapes(&x, &weight, options)) else {
+    let fits = kind(&weight) == found
+        && bias.as_ref().is_none_or(|bias| kind(bias) == found)
+        && product::is_fast();
+    let (Some(kind), true, Some(shapes)) = (found, fits, shapes(&x, &weight, options)) else {
         return Err(Box::new((x, weight, bias)));
     };
     let (x, x_node) = open(x, kind);
@@ -94,10 +96,9 @@ pub(super) fn conv2d(
     let Output {
         values: out,
         chosen,
-        order: out_order,
         size: [height, width],
     } = output;
-    let out = tensor(out, [shapes.images, shapes.filters, height, width], out_order);
+    let out = tensor(out, [shapes.images, shapes.filters, height, width], Order::Pixels);
     let state = Convolved {
         x,
         order,
@@ -282,22 +283,33 @@ pub(super) fn linear(
     relu: bool,
 ) -> Result<Tensor<2>, Box<Weighed>> {
     let ([rows, inputs], [deep, outputs]) = (x.dims(), weight.dims());
-    let plain = kind(&x) == Some(Kind::Plain)
-        && kind(&weight) == Some(Kind::Plain)
+    let found = kind(&x);
+    let fits = kind(&weight) == found
         && bias
             .as_ref()
-            .is_none_or(|bias| kind(bias) == Some(Kind::Plain) && bias.dims() == [outputs]);
-    if !plain || inputs != deep || inputs == 0 {
+            .is_none_or(|bias| kind(bias) == found && bias.dims() == [outputs]);
+    let fits = fits && inputs == deep && inputs > 0 && product::is_fast();
+    let (Some(kind), true) = (found, fits) else {
         return Err(Box::new((x, weight, bias)));
-    }
-    let x = contiguous(open(x, Kind::Plain).0);
-    let weight = contiguous(open(weight, Kind::Plain).0);
-    let bias = bias.map(|bias| contiguous(open(bias, Kind::Plain).0));
+    };
+    let (x, x_node) = open(x, kind);
+    let (weight, weight_node) = open(weight, kind);
+    let (bias, bias_node) = bias.map(|bias| open(bias, kind)).unzip();
+    let (x, weight, bias) = (contiguous(x), contiguous(weight), bias.map(contiguous));
     let zeros = vec![0.0; if bias.is_some() { 0 } else { outputs }];
     let bias = bias.as_ref().map_or(&zeros[..], values);
     let out = dense::forward(values(&x), rows, values(&weight), bias, relu);
     let out = FlexTensor::from_data(TensorData::new(out, [rows, outputs]));
-    Ok(Tensor::from_primitive::<Flex>(out))
+    let state = Weighing {
+        x,
+        weight,
+        out: relu.then(|| out.clone()),
+    };
+    Ok(match (x_node, weight_node, bias_node.flatten()) {
+        (Some(x), Some(weight), Some(bias)) => record(Linear, [x, weight, bias], state, out),
+        (Some(x), Some(weight), None) => record(Linear, [x, weight], state, out),
+        _ => Tensor::from_primitive::<Flex>(out),
+    })
 }
 
 /// Values that a thread takes at a time in [`in_place`].
@@ -325,11 +337,16 @@ pub(super) fn in_place<const N: usize>(
             .map(|rest| rest.split_off_mut(..gradient.len()).unwrap_or_default());
         pieces.push((piece, gradient));
     }
+    let arch = pulp::Arch::new();
+    let one = |(piece, gradient): ([&mut [f32]; N], &[f32])| {
+        arch.dispatch(
+            #[inline(always)]
+            || each(piece, gradient),
+        );
+    };
     match pieces.len() {
-        0 | 1 => pieces.into_iter().for_each(|(piece, gradient)| each(piece, gradient)),
-        _ => pieces
-            .into_par_iter()
-            .for_each(|(piece, gradient)| each(piece, gradient)),
+        0 | 1 => pieces.into_iter().for_each(one),
+        _ => pieces.into_par_iter().for_each(one),
     }
     Ok(tensors.map(Tensor::from_primitive::<Flex>))
 }
@@ -342,12 +359,12 @@ fn whole(x: FlexTensor) -> FlexTensor {
 }
 
 /// The output of an operation in the record, with what its way back needs.
-fn record<const N: usize, S>(
+fn record<const N: usize, const D: usize, S>(
     operation: impl Backward<Flex, N, State = S>,
     inputs: [Recorded; N],
     state: S,
     out: FlexTensor,
-) -> Tensor<4>
+) -> Tensor<D>
 where
     S: Clone + Send + std::fmt::Debug + 'static,
 {
@@ -411,6 +428,46 @@ impl<const N: usize> Backward<Flex, N> for Conv2d {
         if let Some(node) = parents.next().flatten() {
             let data = TensorData::new(found.bias, [shapes.filters]);
             gradients.register::<Flex>(node.id, FlexTensor::from_data(data));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Linear;
+
+/// What the way back of a linear layer needs.
+#[derive(Clone, Debug)]
+struct Weighing {
+    x: FlexTensor,
+    weight: FlexTensor,
+    /// What came out, where a ReLU was behind it.
+    out: Option<FlexTensor>,
+}
+
+impl<const N: usize> Backward<Flex, N> for Linear {
+    type State = Weighing;
+
+    fn backward(self, ops: Ops<Weighing, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
+        let Weighing { x, weight, out } = ops.state;
+        let open = out.map(|out| {
+            let open = std::iter::zip(values(&out), values(&gradient));
+            Vec::from_iter(open.map(|(out, g)| if *out == 0.0 { 0.0 } else { *g }))
+        });
+        let gradient = open.as_deref().unwrap_or(values(&gradient));
+        let shape = x.layout().shape().clone();
+        let wants_x = ops.parents[0].is_some();
+        let found = dense::backward(values(&x), shape[0], values(&weight), gradient, wants_x);
+        let outputs = found.bias.len();
+        let found = [
+            found.x.map(|x| TensorData::new(x, shape)),
+            Some(TensorData::new(found.weight, weight.layout().shape().clone())),
+            Some(TensorData::new(found.bias, [outputs])),
+        ];
+        for (node, found) in std::iter::zip(ops.parents, found) {
+            if let (Some(node), Some(found)) = (node, found) {
+                gradients.register::<Flex>(node.id, FlexTensor::from_data(found));
+            }
         }
     }
 }

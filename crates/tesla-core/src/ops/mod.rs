@@ -11,11 +11,11 @@ mod dense;
 #[cfg(feature = "flex")]
 mod flex;
 #[cfg(feature = "flex")]
-mod gemm;
-#[cfg(feature = "flex")]
 mod norm;
 #[cfg(feature = "flex")]
 mod pool;
+#[cfg(feature = "flex")]
+mod product;
 
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};
@@ -203,8 +203,8 @@ pub fn in_place<const N: usize>(
     Err(tensors)
 }
 
-/// The rows through a linear layer, with the ReLU behind it if `relu` is true. Where nothing is recorded
-/// on `flex`, a row gets the same bits in any company.
+/// The rows through a linear layer, with the ReLU behind it if `relu` is true. On `flex`, a row gets the
+/// same bits in any company.
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`, `weight`: `[inputs, outputs]`, `bias`: `[outputs]`
@@ -249,8 +249,25 @@ mod tests {
     struct Case {
         x: TensorData,
         weight: TensorData,
-        bias: TensorData,
+        bias: Option<TensorData>,
         options: Conv2dOptions,
+        /// Whether the channels of a pixel lie together, as another convolution leaves them.
+        as_pixels: bool,
+    }
+
+    /// The same values, the channels of a pixel together.
+    fn turned(x: Tensor<4>) -> Tensor<4> {
+        x.permute([0, 2, 3, 1]).mul_scalar(1.0).permute([0, 3, 1, 2])
+    }
+
+    fn numbers(rng: &mut ChaCha8Rng, dims: &[usize]) -> TensorData {
+        let shape = Shape::from(dims.to_vec());
+        let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
+        TensorData::new(values.collect::<Vec<_>>(), shape)
+    }
+
+    fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+        tensor.into_data().convert::<f64>().try_to_vec().unwrap()
     }
 
     impl Case {
@@ -258,7 +275,9 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let mut side = |from: usize, to: usize| rng.random_range(from..=to);
             let groups = [1, 1, 2, 3][side(0, 3)];
-            let (own, filters) = (side(1, 5), side(1, 20) * groups);
+            // Now and then more than one register and one block of memory hold.
+            let most = if seed % 10 == 0 { 70 } else { 20 };
+            let (own, filters) = (side(1, most / 4), side(1, most) * groups);
             let (kernel, dilation) = ([side(1, 4), side(1, 4)], [side(1, 2), side(1, 2)]);
             let size = [0, 1].map(|d| (kernel[d] - 1) * dilation[d] + side(1, 9));
             let mut options = Conv2dOptions {
@@ -275,36 +294,52 @@ mod tests {
             });
             options.pool = side(1, out[0].min(out[1]).min(3));
             let images = side(1, 20);
-            let mut numbers = |dims: &[usize]| {
-                let shape = Shape::from(dims.to_vec());
-                let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
-                TensorData::new(values.collect::<Vec<_>>(), shape)
-            };
+            let (as_pixels, has_bias) = (side(0, 1) == 1, side(0, 3) > 0);
+            let mut numbers = |dims: &[usize]| numbers(&mut rng, dims);
             Self {
                 x: numbers(&[images, own * groups, size[0], size[1]]),
                 weight: numbers(&[filters, own, kernel[0], kernel[1]]),
-                bias: numbers(&[filters]),
+                bias: has_bias.then(|| numbers(&[filters])),
                 options,
+                as_pixels,
             }
         }
 
         /// Output and gradients of the sum of its squares, in numbers of `dtype`: Burn's own operations
         /// where it is 64 bits wide.
-        fn run(&self, dtype: DType) -> [Vec<f64>; 4] {
+        fn run(&self, dtype: DType) -> Vec<Vec<f64>> {
             let device = Device::flex().autodiff();
             let leaf = |data: &TensorData| {
                 Tensor::<4>::from_data(data.clone(), (&device, dtype)).require_grad()
             };
             let (x, weight) = (leaf(&self.x), leaf(&self.weight));
-            let bias = Tensor::<1>::from_data(self.bias.clone(), (&device, dtype)).require_grad();
-            let out = conv2d(x.clone(), weight.clone(), Some(bias.clone()), self.options);
-            let mut gradients = (out.clone() * out.clone()).sum().backward();
-            let numbers = |data: TensorData| data.convert::<f64>().try_to_vec().unwrap();
-            let mut of =
-                |leaf: &Tensor<4>| numbers(leaf.grad_remove(&mut gradients).unwrap().into_data());
-            let (x, weight) = (of(&x), of(&weight));
-            let bias = numbers(bias.grad_remove(&mut gradients).unwrap().into_data());
-            [numbers(out.into_data()), x, weight, bias]
+            let line = |bias: TensorData| Tensor::<1>::from_data(bias, (&device, dtype));
+            let bias = self.bias.clone().map(|bias| line(bias).require_grad());
+            let input = match self.as_pixels {
+                true => turned(x.clone()),
+                false => x.clone(),
+            };
+            let out = conv2d(input, weight.clone(), bias.clone(), self.options);
+            let gradients = (out.clone() * out.clone()).sum().backward();
+            let mut found = vec![
+                read(out),
+                read(x.grad(&gradients).unwrap()),
+                read(weight.grad(&gradients).unwrap()),
+            ];
+            found.extend(bias.map(|bias| read(bias.grad(&gradients).unwrap())));
+            found
+        }
+
+        /// The gradient of the weights where nobody asks for that of the images.
+        fn of_weight(&self) -> Vec<f64> {
+            let device = Device::flex().autodiff();
+            let tensor =
+                |data: &TensorData| Tensor::<4>::from_data(data.clone(), (&device, DType::F32));
+            let weight = tensor(&self.weight).require_grad();
+            let line = |bias: TensorData| Tensor::<1>::from_data(bias, (&device, DType::F32));
+            let bias = self.bias.clone().map(|bias| line(bias).require_grad());
+            let out = conv2d(tensor(&self.x), weight.clone(), bias, self.options);
+            read(weight.grad(&(out.clone() * out).sum().backward()).unwrap())
         }
 
         /// The sum of squares of the output, in 64 bits.
@@ -312,8 +347,9 @@ mod tests {
             let device = Device::flex();
             let tensor =
                 |data: &TensorData| Tensor::<4>::from_data(data.clone(), (&device, DType::F64));
-            let bias = Tensor::<1>::from_data(self.bias.clone(), (&device, DType::F64));
-            let out = conv2d(tensor(&self.x), tensor(&self.weight), Some(bias), self.options);
+            let line = |bias| Tensor::<1>::from_data(bias, (&device, DType::F64));
+            let bias = self.bias.clone().map(line);
+            let out = conv2d(tensor(&self.x), tensor(&self.weight), bias, self.options);
             (out.clone() * out).sum().into_scalar::<f64>()
         }
     }
@@ -334,6 +370,7 @@ mod tests {
             for (i, (ours, burns)) in std::iter::zip(&ours, &burns).enumerate() {
                 close(ours, burns, &format!("{:?}, result {i}", case.options));
             }
+            close(&case.of_weight(), &burns[2], &format!("{:?}, alone", case.options));
         }
     }
 
@@ -343,25 +380,27 @@ mod tests {
         for seed in 1000..1020 {
             let mut case = Case::draw(seed);
             let gradients = case.run(DType::F32);
-            for at in [0, 1, 2] {
-                let part = |case: &mut Case, change: f64| {
-                    let data = match at {
-                        0 => &mut case.x,
-                        1 => &mut case.weight,
-                        _ => &mut case.bias,
+            for at in 0..gradients.len() - 1 {
+                for share in [0, 1, 2, 3] {
+                    let part = |case: &mut Case, change: f64| {
+                        let data = match at {
+                            0 => &mut case.x,
+                            1 => &mut case.weight,
+                            _ => case.bias.as_mut().unwrap(),
+                        };
+                        let values = data.as_mut_slice::<f64>().unwrap();
+                        let place = share * (values.len() - 1) / 3;
+                        values[place] += change;
+                        place
                     };
-                    let values = data.as_mut_slice::<f64>().unwrap();
-                    let middle = values.len() / 2;
-                    values[middle] += change;
-                    middle
-                };
-                let middle = part(&mut case, STEP);
-                let above = case.loss();
-                part(&mut case, -2.0 * STEP);
-                let below = case.loss();
-                part(&mut case, STEP);
-                let expected = (above - below) / (2.0 * STEP);
-                close(&[gradients[at + 1][middle]], &[expected], &format!("{:?}", case.options));
+                    let place = part(&mut case, STEP);
+                    let above = case.loss();
+                    part(&mut case, -2.0 * STEP);
+                    let below = case.loss();
+                    part(&mut case, STEP);
+                    let expected = (above - below) / (2.0 * STEP);
+                    close(&[gradients[at + 1][place]], &[expected], &format!("{:?}", case.options));
+                }
             }
         }
     }
@@ -391,11 +430,7 @@ mod tests {
                 pool: side(1, dims[2].min(dims[3]).min(3)),
             };
             let as_pixels = side(0, 1) == 1;
-            let mut numbers = |dims: &[usize]| {
-                let shape = Shape::from(dims.to_vec());
-                let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
-                TensorData::new(values.collect::<Vec<_>>(), shape)
-            };
+            let mut numbers = |dims: &[usize]| numbers(&mut rng, dims);
             let (image, gamma, beta) = (numbers(&dims), numbers(&dims[1..2]), numbers(&dims[1..2]));
             let run = |dtype: DType| {
                 let device = Device::flex().autodiff();
@@ -405,12 +440,7 @@ mod tests {
                 let (gamma, beta) = (line(&gamma), line(&beta));
                 let image = Tensor::<4>::from_data(image.clone(), (&device, dtype)).require_grad();
                 let x = match as_pixels {
-                    // As a convolution leaves it: the channels of a pixel together.
-                    true => image
-                        .clone()
-                        .permute([0, 2, 3, 1])
-                        .mul_scalar(1.0)
-                        .permute([0, 3, 1, 2]),
+                    true => turned(image.clone()),
                     false => image.clone(),
                 };
                 let (out, [mean, variance]) =
@@ -441,49 +471,118 @@ mod tests {
         }
     }
 
-    #[test]
-    fn linear_layers_are_burns_own_and_a_row_is_the_same_in_any_company() {
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
-        for case in 0..80 {
+    /// A linear layer with numbers for it.
+    struct Layer {
+        x: TensorData,
+        weight: TensorData,
+        bias: Option<TensorData>,
+        relu: bool,
+    }
+
+    impl Layer {
+        fn draw(rng: &mut ChaCha8Rng) -> Self {
             let mut side = |from: usize, to: usize| rng.random_range(from..=to);
             let (rows, inputs, outputs) = (side(1, 40), side(1, 90), side(1, 300));
-            let (relu, sparse) = (side(0, 1) == 1, side(0, 1) == 1);
-            let mut numbers = |dims: &[usize], noughts: bool| {
-                let shape = Shape::from(dims.to_vec());
-                let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
-                let values = values.map(|v| if noughts && v < 0.8 { 0.0 } else { v });
-                TensorData::new(values.collect::<Vec<_>>(), shape)
+            let (relu, sparse, has_bias) = (side(0, 1) == 1, side(0, 1) == 1, side(0, 2) > 0);
+            let mut x = numbers(rng, &[rows, inputs]);
+            if sparse {
+                let values = x.as_mut_slice::<f64>().unwrap();
+                values.iter_mut().filter(|v| **v < 0.8).for_each(|v| *v = 0.0);
+            }
+            Self {
+                x,
+                weight: numbers(rng, &[inputs, outputs]),
+                bias: has_bias.then(|| numbers(rng, &[outputs])),
+                relu,
+            }
+        }
+
+        fn through(&self, x: Tensor<2>, dtype: DType) -> Tensor<2> {
+            let device = x.device();
+            let weight = Tensor::<2>::from_data(self.weight.clone(), (&device, dtype));
+            let line = |bias| Tensor::<1>::from_data(bias, (&device, dtype));
+            linear(x, weight, self.bias.clone().map(line), self.relu)
+        }
+
+        fn rows(&self, from: usize, to: usize, dtype: DType) -> Vec<f64> {
+            let x = Tensor::<2>::from_data(self.x.clone(), (&Device::flex(), dtype));
+            read(self.through(x.narrow(0, from, to - from), dtype))
+        }
+
+        /// Output and gradients of the sum of its squares.
+        fn run(&self, dtype: DType, tracks_x: bool) -> Vec<Vec<f64>> {
+            let device = Device::flex().autodiff();
+            let x = Tensor::<2>::from_data(self.x.clone(), (&device, dtype));
+            let x = if tracks_x { x.require_grad() } else { x };
+            let weight =
+                Tensor::<2>::from_data(self.weight.clone(), (&device, dtype)).require_grad();
+            let line = |bias| Tensor::<1>::from_data(bias, (&device, dtype)).require_grad();
+            let bias = self.bias.clone().map(line);
+            let out = linear(x.clone(), weight.clone(), bias.clone(), self.relu);
+            let gradients = (out.clone() * out.clone()).sum().backward();
+            let mut found = vec![read(out), read(weight.grad(&gradients).unwrap())];
+            found.extend(bias.map(|bias| read(bias.grad(&gradients).unwrap())));
+            if tracks_x {
+                found.push(read(x.grad(&gradients).unwrap()));
+            }
+            found
+        }
+    }
+
+    #[test]
+    fn linear_layers_and_their_gradients_are_burns_own() {
+        let mut rng = ChaCha8Rng::seed_from_u64(6);
+        for case in 0..80 {
+            let layer = Layer::draw(&mut rng);
+            let on = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| layer.run(DType::F32, case % 2 == 0))
             };
-            let (x, weight) =
-                (numbers(&[rows, inputs], sparse), numbers(&[inputs, outputs], false));
-            let bias = (case % 3 > 0).then(|| numbers(&[outputs], false));
-            let run = |from: usize, to: usize, dtype: DType| {
-                let device = Device::flex();
-                let x =
-                    Tensor::<2>::from_data(x.clone(), (&device, dtype)).narrow(0, from, to - from);
-                let weight = Tensor::<2>::from_data(weight.clone(), (&device, dtype));
-                let bias = bias.clone().map(|bias| Tensor::from_data(bias, (&device, dtype)));
-                let out = linear(x, weight, bias, relu).into_data();
-                out.convert::<f64>().try_to_vec::<f64>().unwrap()
-            };
-            let all = run(0, rows, DType::F32);
-            close(&all, &run(0, rows, DType::F64), &format!("case {case}"));
+            let ours = on(1);
+            assert_eq!(ours, on(3), "threads change case {case}");
+            let burns = layer.run(DType::F64, case % 2 == 0);
+            for (i, (ours, burns)) in std::iter::zip(&ours, &burns).enumerate() {
+                close(ours, burns, &format!("case {case}, result {i}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_in_any_company() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        for case in 0..80 {
+            let layer = Layer::draw(&mut rng);
+            let rows = layer.x.shape()[0];
+            let all = layer.rows(0, rows, DType::F32);
             for few in [1, 2, 3, 5, 7] {
                 let starts = (0..rows).step_by(few);
-                let parts = starts.map(|at| run(at, rows.min(at + few), DType::F32));
+                let parts = starts.map(|at| layer.rows(at, rows.min(at + few), DType::F32));
                 assert_eq!(parts.collect::<Vec<_>>().concat(), all, "case {case}, {few} at a time");
             }
         }
     }
 
     #[test]
+    fn what_is_no_number_stays() {
+        let device = Device::flex();
+        let x =
+            Tensor::<2>::from_floats([[f32::NAN, 1.0], [f32::INFINITY, f32::INFINITY]], &device);
+        let weight = Tensor::<2>::from_floats([[1.0], [-1.0]], &device);
+        let out = read(linear(x.clone(), weight.clone(), None, true));
+        assert!(out.iter().all(|value| value.is_nan()), "{out:?}");
+        let image = x.clone().reshape([2, 2, 1, 1]);
+        let options = Conv2dOptions {
+            relu: true,
+            ..Conv2dOptions::default()
+        };
+        let out = read(conv2d(image, weight.reshape([1, 2, 1, 1]), None, options));
+        assert!(out.iter().all(|value| value.is_nan()), "{out:?}");
+    }
+
+    #[test]
     fn sequences_and_windows_are_burns_own() {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
-        let mut numbers = |dims: &[usize]| {
-            let shape = Shape::from(dims.to_vec());
-            let values = (0..shape.num_elements()).map(|_| rng.random_range(-1.0..1.0f64));
-            TensorData::new(values.collect::<Vec<_>>(), shape)
-        };
+        let mut numbers = |dims: &[usize]| numbers(&mut rng, dims);
         let (x, weight, image) =
             (numbers(&[5, 3, 11]), numbers(&[4, 3, 4]), numbers(&[4, 3, 7, 9]));
         let run = |dtype: DType| {

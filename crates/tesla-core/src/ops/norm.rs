@@ -92,11 +92,13 @@ pub(super) fn forward(
                 |scaled, ((out, chosen), values)| {
                     let pixels = values.chunks_exact(scale.len());
                     for (scaled, pixel) in scaled.chunks_exact_mut(scale.len()).zip(pixels) {
-                        for ((scaled, x), scale) in scaled.iter_mut().zip(pixel).zip(scale) {
-                            *scaled = x * scale;
+                        let lines = std::iter::zip(scale, shift);
+                        for ((scaled, x), (scale, shift)) in scaled.iter_mut().zip(pixel).zip(lines)
+                        {
+                            *scaled = x * scale + shift;
                         }
                     }
-                    pool::forward(&shape.window, scaled, shift, shape.relu, out, chosen);
+                    pool::forward(&shape.window, scaled, shape.relu, out, chosen);
                 },
             );
     }

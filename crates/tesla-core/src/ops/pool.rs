@@ -1,5 +1,6 @@
 //! Max-pooling over images whose pixels hold their channels side by side, or plane by plane.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 /// Says of a value that ReLU closed it: no gradient goes through.
@@ -50,29 +51,32 @@ impl Window {
 /// Channels that are worked on together, so that the compiler keeps them in vector registers.
 const LANES: usize = 16;
 
-/// The largest value of each window plus a bias, then ReLU where it is asked for, pixel by pixel. `chosen`
-/// gets the number of the pixel that held it, the first of several, or [`CLOSED`].
+/// The largest value of each window, then ReLU where it is asked for, pixel by pixel. `chosen` gets the number of the pixel that held it, the first of several, or [`CLOSED`].
 pub(super) fn forward(
     window: &Window,
     values: &[f32],
-    bias: &[f32],
     relu: bool,
     out: &mut [f32],
     chosen: &mut [u8],
 ) {
     let (channels, offsets) = (window.channels, window.offsets());
     let pixels = std::iter::zip(out.chunks_exact_mut(channels), chosen.chunks_exact_mut(channels));
-    for (start, (out, chosen)) in window.starts().zip(pixels) {
-        let values = &values[start..];
-        let mut channel = 0;
-        while channel + LANES <= channels {
-            largest::<LANES>(channel, &offsets, values, bias, relu, out, chosen);
-            channel += LANES;
-        }
-        for channel in channel..channels {
-            largest::<1>(channel, &offsets, values, bias, relu, out, chosen);
-        }
-    }
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (start, (out, chosen)) in window.starts().zip(pixels) {
+                let values = &values[start..];
+                let mut channel = 0;
+                while channel + LANES <= channels {
+                    largest::<LANES>(channel, &offsets, values, relu, out, chosen);
+                    channel += LANES;
+                }
+                for channel in channel..channels {
+                    largest::<1>(channel, &offsets, values, relu, out, chosen);
+                }
+            }
+        },
+    );
 }
 
 /// [`forward`] for `N` channels of one window.
@@ -83,7 +87,6 @@ fn largest<const N: usize>(
     channel: usize,
     offsets: &[usize],
     values: &[f32],
-    bias: &[f32],
     relu: bool,
     out: &mut [f32],
     chosen: &mut [u8],
@@ -100,11 +103,9 @@ fn largest<const N: usize>(
             found[lane] = if better { number } else { found[lane] };
         }
     }
-    let bias = lanes(&bias[channel..channel + N]);
     for lane in 0..N {
-        let sum = best[lane] + bias[lane];
-        let closed = relu & (sum <= 0.0);
-        best[lane] = if closed { 0.0 } else { sum };
+        let closed = relu & (best[lane] <= 0.0);
+        best[lane] = if closed { 0.0 } else { best[lane] };
         found[lane] = if closed {
             u32::from(CLOSED)
         } else {
@@ -129,17 +130,22 @@ pub(super) fn backward(
         out.fill(0.0);
     }
     let pixels = std::iter::zip(gradient.chunks_exact(channels), chosen.chunks_exact(channels));
-    for (start, (gradient, chosen)) in window.starts().zip(pixels) {
-        let out = &mut out[start..];
-        let mut channel = 0;
-        while channel + LANES <= channels {
-            spread::<LANES>(channel, &offsets, gradient, chosen, out, sums);
-            channel += LANES;
-        }
-        for channel in channel..channels {
-            spread::<1>(channel, &offsets, gradient, chosen, out, sums);
-        }
-    }
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (start, (gradient, chosen)) in window.starts().zip(pixels) {
+                let out = &mut out[start..];
+                let mut channel = 0;
+                while channel + LANES <= channels {
+                    spread::<LANES>(channel, &offsets, gradient, chosen, out, sums);
+                    channel += LANES;
+                }
+                for channel in channel..channels {
+                    spread::<1>(channel, &offsets, gradient, chosen, out, sums);
+                }
+            }
+        },
+    );
 }
 
 /// [`backward`] for `N` channels of one window.
@@ -177,7 +183,7 @@ fn spread<const N: usize>(
     sums.copy_from_slice(&open);
 }
 
-/// Pooling of planes: as [`forward`] for images of one channel, without bias and ReLU.
+/// Pooling of planes: as [`forward`] for images of one channel, without ReLU.
 pub(super) fn forward_planes(window: &Window, values: &[f32]) -> (Vec<f32>, Vec<u8>) {
     let (area, pooled) = (window.size[0] * window.size[1], window.pooled_len());
     let planes = values.len().checked_div(area).unwrap_or(0);
@@ -188,7 +194,7 @@ pub(super) fn forward_planes(window: &Window, values: &[f32]) -> (Vec<f32>, Vec<
             .zip(values.par_chunks(area))
             .with_min_len(16)
             .for_each(|((out, chosen), values)| {
-                forward(window, values, &[0.0], false, out, chosen);
+                forward(window, values, false, out, chosen);
             });
     }
     (out, chosen)

@@ -114,22 +114,37 @@ impl Optimizer {
         state.resize_with(remembered, || w.zeros_like());
         let mut taken = std::mem::take(state).into_iter();
         let found = match (self.rule, taken.next(), taken.next()) {
-            (Rule::Sgd, None, _) => ops::in_place([w], &g, |[w], g| {
-                sgd(w, g, rate as f32, decay as f32);
-            })
+            (Rule::Sgd, None, _) => ops::in_place(
+                [w],
+                &g,
+                #[inline(always)]
+                |[w], g| {
+                    sgd(w, g, rate as f32, decay as f32);
+                },
+            )
             .map(|[w]| (w, vec![]))
             .map_err(|[w]| (w, vec![])),
-            (Rule::Sgd, Some(m), _) => ops::in_place([w, m], &g, |[w, m], g| {
-                let (rate, decay, momentum) = (rate as f32, decay as f32, self.momentum as f32);
-                sgd_momentum(w, m, g, rate, decay, momentum);
-            })
+            (Rule::Sgd, Some(m), _) => ops::in_place(
+                [w, m],
+                &g,
+                #[inline(always)]
+                |[w, m], g| {
+                    let (rate, decay, momentum) = (rate as f32, decay as f32, self.momentum as f32);
+                    sgd_momentum(w, m, g, rate, decay, momentum);
+                },
+            )
             .map(|[w, m]| (w, vec![m]))
             .map_err(|[w, m]| (w, vec![m])),
             (_, Some(m), Some(v)) => {
                 let adam = Adam::new(self.rule, self.steps, rate, decay);
-                ops::in_place([w, m, v], &g, |tensors, g| adam.step(tensors, g))
-                    .map(|[w, m, v]| (w, vec![m, v]))
-                    .map_err(|[w, m, v]| (w, vec![m, v]))
+                ops::in_place(
+                    [w, m, v],
+                    &g,
+                    #[inline(always)]
+                    |tensors, g| adam.step(tensors, g),
+                )
+                .map(|[w, m, v]| (w, vec![m, v]))
+                .map_err(|[w, m, v]| (w, vec![m, v]))
             }
             _ => Err((w, vec![])),
         };
@@ -211,16 +226,20 @@ impl Optimizer {
     }
 }
 
+// The rules below are inlined where they are called, so that they are compiled for wide registers too.
+
 const EPSILON: f64 = 1e-8;
 /// How much Adam keeps of the mean of the gradients and of their squares.
 const BETAS: (f64, f64) = (0.9, 0.999);
 
+#[inline(always)]
 fn sgd(w: &mut [f32], g: &[f32], rate: f32, decay: f32) {
     for (w, g) in std::iter::zip(w, g) {
         *w -= rate * (g + decay * *w);
     }
 }
 
+#[inline(always)]
 fn sgd_momentum(w: &mut [f32], m: &mut [f32], g: &[f32], rate: f32, decay: f32, momentum: f32) {
     for ((w, m), g) in w.iter_mut().zip(m).zip(g) {
         *m = normal(*m * momentum + (g + decay * *w));
@@ -230,6 +249,7 @@ fn sgd_momentum(w: &mut [f32], m: &mut [f32], g: &[f32], rate: f32, decay: f32, 
 
 /// 0 for what is too small for a float of full precision. What is remembered of a weight that gets no
 /// gradient any more shrinks to such numbers and stays there, and CPUs take ten times as long for them.
+#[inline(always)]
 fn normal(x: f32) -> f32 {
     if x.abs() < f32::MIN_POSITIVE { 0.0 } else { x }
 }
@@ -261,6 +281,7 @@ impl Adam {
         }
     }
 
+    #[inline(always)]
     fn step(&self, [w, m, v]: [&mut [f32]; 3], g: &[f32]) {
         const KEPT: (f32, f32) = (BETAS.0 as f32, BETAS.1 as f32);
         const NEW: (f32, f32) = ((1.0 - BETAS.0) as f32, (1.0 - BETAS.1) as f32);
