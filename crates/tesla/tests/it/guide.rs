@@ -5,8 +5,11 @@
 //! `<!-- background: stop -->`.
 
 use std::collections::BTreeMap;
+#[cfg(unix)]
 use std::io::{BufRead, BufReader, PipeReader};
+#[cfg(unix)]
 use std::path::Path;
+#[cfg(unix)]
 use std::process::{Child, Command};
 
 use crate::support::repo;
