@@ -17,10 +17,8 @@ fn main() -> Result<()> {
     // otherwise, and the network has to learn the shape instead of the pixels: `[augment]` in the settings.
     // Clothes may be mirrored, a digit may not.
     let (config, data) = open("digits", "fashion-mnist")?;
-    println!(
-        "training with augmentation: {}",
-        toml::to_string(&config.augment)?.replace('\n', " ")
-    );
+    let augment = toml::to_string(&config.augment)?;
+    println!("training with augmentation: {}", augment.trim_end().replace('\n', ", "));
     let model = train::with_config(&config, &data, DeviceChoice::Flex)?;
 
     // The test rows took no part in training: what the model says of them is what it will say of yours.
