@@ -59,6 +59,9 @@ impl FittedStep for FittedExcess {
 fn main() -> Result<()> {
     // Before a configuration names the step, and before a file that holds it is opened.
     prepare::register::<Excess>()?;
+    println!(
+        "`excess` is registered: it learns the usual blood pressure and passes on how far a patient is off"
+    );
 
     let mut config = Config::default();
     config.data.target = Some("progression".into());
@@ -74,11 +77,14 @@ fn main() -> Result<()> {
     model.save(&file)?;
     let model = Model::load(&file, DeviceChoice::Flex)?;
     let names = model.bundle().pipeline.feature_names();
-    println!("the network sees: {}", names.join(", "));
+    println!("so the network sees two columns in place of `bp`: {}", names.join(", "));
     let patient = json!({
         "age": 52, "sex": 1, "bmi": 28.4, "bp": 98, "s1": 190,
         "s2": 115.2, "s3": 49, "s4": 4, "s5": 4.7, "s6": 93,
     });
-    println!("progression: {}", model.predict_json(&[patient])?.to_strings()[0]);
+    println!(
+        "from the stored model, with the step as it learned it, disease progression after one year:"
+    );
+    println!("  {}", model.predict_json(&[patient])?.to_strings()[0]);
     Ok(())
 }

@@ -10,10 +10,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use examples::post as ask;
 use serde_json::{Value, json};
 use tesla::{DeviceChoice, Model, ingest, train};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -25,7 +25,7 @@ async fn main() -> Result<()> {
     let app = Router::new().route("/patients", post(progression)).with_state(model);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    println!("listening on http://{address}/patients");
+    println!("a route of this program, with a model behind it: POST http://{address}/patients");
     let service = tokio::spawn(async move { axum::serve(listener, app).await });
 
     let patient = json!({
@@ -34,9 +34,13 @@ async fn main() -> Result<()> {
     });
     let mut wrong = patient.clone();
     wrong["bmi"] = json!("tall");
-    for body in [patient, wrong] {
-        let (status, answer) = ask(&address.to_string(), &body.to_string()).await?;
-        println!("{status}: {answer}");
+    for (why, body) in [
+        ("a patient: the number is the model's, the advice this program's", patient),
+        ("a patient whose `bmi` is a word: the model's sentence is the answer", wrong),
+    ] {
+        let (address, body) = (address.to_string(), body.to_string());
+        let (status, answer) = ask(&address, "/patients", "application/json", &body).await?;
+        println!("{why}\n  {status}: {answer}");
     }
     if std::env::args().any(|arg| arg == "--serve") {
         service.await??;
@@ -71,19 +75,4 @@ fn train_once(file: &std::path::Path) -> Result<()> {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../datasets/diabetes/diabetes.csv");
     let model = train::linear_regression(&ingest::load_csv(data)?, "progression")?;
     Ok(model.save(file)?)
-}
-
-/// What any client does, by hand: a request, the status and the body of the answer.
-async fn ask(address: &str, body: &str) -> Result<(String, String)> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!(
-        "POST /patients HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let status = answer.lines().next().unwrap_or_default().replace("HTTP/1.1 ", "");
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((status, body.to_string()))
 }

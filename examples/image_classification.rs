@@ -7,22 +7,18 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
-use examples::{full_data, open, out};
+use examples::{open, out, serve};
+use serde_json::json;
 use tesla::evaluate::{Classification, Metrics, picture};
 use tesla::{DeviceChoice, Frame, Model, Report, train};
 
 fn main() -> Result<()> {
-    let (mut config, data) = open("digits", "fashion-mnist")?;
-
     // A moved or turned digit is the same digit, so every epoch sees each training picture a little
-    // otherwise, and the network has to learn the shape instead of the pixels. Clothes may be mirrored, a
-    // digit may not.
-    let augment = match full_data() {
-        None => "rotate = 10.0\npad_crop = 1",
-        Some(_) => "flip = \"horizontal\"\npad_crop = 2",
-    };
-    config.augment = toml::from_str(augment)?;
-    println!("training with augmentation: {}", augment.replace('\n', ", "));
+    // otherwise, and the network has to learn the shape instead of the pixels: `[augment]` in the settings.
+    // Clothes may be mirrored, a digit may not.
+    let (config, data) = open("digits", "fashion-mnist")?;
+    let augment = toml::to_string(&config.augment)?;
+    println!("training with augmentation: {}", augment.trim_end().replace('\n', ", "));
     let model = train::with_config(&config, &data, DeviceChoice::Flex)?;
 
     // The test rows took no part in training: what the model says of them is what it will say of yours.
@@ -40,9 +36,14 @@ fn main() -> Result<()> {
     std::fs::write(&page, report(&model, rows, test, figures)?)?;
     println!("the {} worst mistakes, as pictures: {}", test.worst.len(), page.display());
 
-    let file = folder.join("model.tesla");
+    // The file holds everything that a prediction needs. Asked for its worst mistake, it makes it again.
+    let file = folder.join("pictures.tesla");
     model.save(&file)?;
-    println!("serve it: tesla serve {}", file.display());
+    let worst = test.worst.first().context("some picture is the worst")?;
+    let png = picture(&model, rows, worst)?.replace("data:image/png;base64,", "");
+    let answer = serve(&file, "application/json", &json!({ "image": png }).to_string())?;
+    let said = &answer["predictions"][0]["prediction"];
+    println!("  the worst mistake again: it is {}, and the server says {said}", worst.truth);
     println!("accuracy on {} pictures it has never seen: {:.4}", test.rows, figures.accuracy);
     Ok(())
 }

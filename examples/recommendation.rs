@@ -5,9 +5,10 @@
 //! `-- --data DIR`, on MovieLens-100K in `DIR/movielens-100k` (`tesla datasets get movielens-100k --out DIR`).
 
 use anyhow::{Context, Result};
-use examples::{full_data, open, out};
+use examples::{full_data, open, out, serve};
+use serde_json::json;
 use tesla::evaluate::Metrics;
-use tesla::{DeviceChoice, Model, Seen, train};
+use tesla::{Dataset, DeviceChoice, Model, train};
 
 fn main() -> Result<()> {
     // A film that a user chose should stand above others in a list: the model learns from pairs, one film
@@ -31,35 +32,54 @@ fn main() -> Result<()> {
         popular.unwrap_or(&f64::NAN)
     );
 
-    // The model holds no rating of anybody. Who has seen what comes from where it is kept, and is
-    // left out of the lists.
+    // The model holds no rating of anybody. Who has seen what comes from where it is kept: it is left out
+    // of the lists, and the reasons for what is in them.
+    let user = if full_data()?.is_some() {
+        "196"
+    } else {
+        "u007"
+    };
+    let films = films_of(&model, user, &ratings)?;
+    println!("\n{user} has seen {} films, and should see next:", films.len());
     let seen = model.seen(&ratings)?;
-    let user = if full_data().is_some() { "196" } else { "u007" };
-    show(&model, user, &seen)?;
+    for (film, score) in &model.recommend(&[user.into()], 5, &seen)?[0].items {
+        // Of hers, those that are liked by the same people.
+        let reasons = model.predictor().reasons(film, &films, 2)?;
+        println!("  {film:<16} {score:>6.2}   because of {}", names(reasons));
+    }
 
-    // Nobody knows this person yet: the most popular films, and the list says so.
-    show(&model, "somebody new", &seen)?;
+    // Nobody knows this person yet: the most popular films, and the list says so. There are no films of
+    // theirs to give as reasons, so what is near in everybody's eyes.
+    println!("\nsomebody new is unknown, so what most people see:");
+    for (film, score) in &model.recommend(&["somebody new".into()], 5, &seen)?[0].items {
+        println!("  {film:<16} {score:>6.0}   like {}", names(model.neighbours(film, 2)?));
+    }
 
-    let file = out("recommendation")?.join("model.tesla");
+    println!();
+    let file = out("recommendation")?.join("films.tesla");
     model.save(&file)?;
-    println!("\nserve it: tesla serve {}", file.display());
+    let seen: Vec<_> = films
+        .iter()
+        .map(|film| json!({ "user": user, "film": film }))
+        .collect();
+    let body = json!({ "user": user, "top": 3, "seen": seen });
+    serve(&file, "application/json", &body.to_string())?;
     println!("{line}");
     Ok(())
 }
 
-fn show(model: &Model, user: &str, seen: &Seen) -> Result<()> {
-    let lists = model.recommend(&[user.to_string()], 5, seen)?;
-    for list in &lists {
-        match list.known {
-            true => println!("\n{user} should see next:"),
-            false => println!("\n{user} is unknown, so what most people see:"),
-        }
-        for (film, score) in &list.items {
-            // People who like the one like the others: a reason that can be shown.
-            let like: Vec<String> =
-                model.neighbours(film, 2)?.into_iter().map(|(film, _)| film).collect();
-            println!("  {film:<16} {score:>6.2}   like {}", like.join(" and "));
-        }
-    }
-    Ok(())
+/// What a user has seen, by name.
+fn films_of(model: &Model, user: &str, ratings: &Dataset) -> Result<Vec<String>> {
+    let column = |name: &str| -> Result<_> {
+        let values = ratings.frame.column(name)?;
+        Ok(model.bundle().contract.names(name, &values)?)
+    };
+    let (users, films) = (column("user")?, column("film")?);
+    let rows = std::iter::zip(&users, &films).filter(|(of, _)| *of == Some(user));
+    Ok(rows.filter_map(|(_, film)| film.map(String::from)).collect())
+}
+
+fn names(near: Vec<(String, f64)>) -> String {
+    let names: Vec<String> = near.into_iter().map(|(film, _)| film).collect();
+    names.join(" and ")
 }

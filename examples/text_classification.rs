@@ -5,7 +5,7 @@
 //! (`tesla datasets get sms-spam --out DIR`, and so on).
 
 use anyhow::{Context, Result};
-use examples::{open, out};
+use examples::{open, out, serve};
 use serde_json::json;
 use tesla::evaluate::{Classification, Metrics};
 use tesla::{DeviceChoice, Model, train};
@@ -27,6 +27,7 @@ fn main() -> Result<()> {
             "Running late, can you bring the keys?",
         ],
     )?;
+    keep(&spam, "spam", "Final notice: claim your prize today only")?;
 
     println!("\n2. What does the user want?");
     let intents = learn("intents", "clinc150")?;
@@ -44,12 +45,7 @@ fn main() -> Result<()> {
     }
     ask(&intents, &["how do you say good morning in french", "my card was stolen"])?;
 
-    // The model file holds words and weights together: nothing else is needed to serve it.
-    let file = out("text_classification")?.join("model.tesla");
-    intents.save(&file)?;
-    let stored = Model::load(&file, DeviceChoice::Flex)?;
-    ask(&stored, &["wake me up at seven"])?;
-    println!("  serve it: tesla serve {}", file.display());
+    keep(&intents, "intents", "wake me up at seven")?;
     println!("accuracy: spam {:.4}, intents {:.4}", accuracy(&spam)?, accuracy(&intents)?);
     Ok(())
 }
@@ -75,7 +71,15 @@ fn accuracy(model: &Model) -> Result<f64> {
     Ok(figures(model)?.accuracy)
 }
 
-/// Predicts new texts, as the server would.
+/// Words and weights go into one file: nothing else is needed to serve it.
+fn keep(model: &Model, name: &str, text: &str) -> Result<()> {
+    let file = out("text_classification")?.join(format!("{name}.tesla"));
+    model.save(&file)?;
+    serve(&file, "application/json", &json!({ "text": text }).to_string())?;
+    Ok(())
+}
+
+/// Predicts new texts inside this program.
 fn ask(model: &Model, texts: &[&str]) -> Result<()> {
     let rows: Vec<_> = texts.iter().map(|text| json!({ "text": text })).collect();
     for (text, answer) in texts.iter().zip(model.predict_json(&rows)?.to_strings()) {

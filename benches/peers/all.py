@@ -96,7 +96,7 @@ def command(part, args, folder):
         case "fit":
             return ["fit.py", "--tesla", tesla, "--cache", folder, *rounds, *(["--adult", adult] if adult else [])]
         case "scaling":
-            return ["scaling.py", "--tesla", tesla, "--svg", ROOT / "docs/performance-scaling.svg"]
+            return ["scaling.py", "--tesla", tesla, "--svg", ROOT / "docs/performance-scaling.svg", *rounds]
         case "ingest":
             return ["ingest.py", examples / "read", "--runs", args.rounds, "--file", folder / "ingest-3000000.csv"]
         case "columns":

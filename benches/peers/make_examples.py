@@ -223,7 +223,7 @@ def engines(rng):
 
 
 def machines(rng):
-    """Records of a milling machine, of which about one in thirty fails, for one of four reasons."""
+    """Records of a milling machine, of which about one in twenty fails, for one of four reasons."""
     rows = []
     for _ in range(4000):
         grade = rng.choice(["low", "medium", "high"], p=[0.6, 0.3, 0.1])

@@ -12,9 +12,10 @@ HEAD = """# Every key of tesla.toml
 
 <!-- Written by docs/guide/keys.py from `tesla schema`. Do not edit: run it again. -->
 
-Every key has a default, so a `tesla.toml` holds only what you want otherwise. A key that does not exist is an
-error that names the line and the nearest valid word. `runs/NAME/tesla.toml`, which every run leaves behind, has
-all defaults filled in.
+A `tesla.toml` holds only what you want otherwise: a key that is left out has a default, unless the table says "must be
+said". `[data]` needs a `source` and, but for images and ratings, a `target`; either may come from the command line. A key
+that does not exist is an error that names the line and the nearest valid word. `runs/NAME/tesla.toml`, which every run leaves
+behind, has all defaults filled in.
 
 This page is made from the program's own schema. After a change of the program, make it again:
 
@@ -55,7 +56,7 @@ def main():
     links = {name: (path, anchor(path, name)) for name, path in sections}
     out = [HEAD]
     for name, path in sections:
-        out.append(section(definitions[name], path, links[name][1], links))
+        out.append(section(definitions[name], name, path, links))
     print("\n".join(out).rstrip())
 
 
@@ -67,13 +68,14 @@ def anchor(path, name):
     return f"{path.replace('.', '-').lower()}-{name.lower()}"
 
 
-def section(node, path, anchored, links):
-    """One table of the file, or one value that has a shape of its own."""
+def section(node, name, path, links):
+    """One table of the file, or one value that has a shape of its own. `name` is that of the type in Rust, by which
+    the tables above link to it."""
     if node.get("type") == "object":
         title = f"`[{path}]`"
     else:
         title = f"Values of `{path}`"
-    lines = [f"## {title}", "", f'<a id="{anchored}"></a>', ""]
+    lines = [f"## {title} ({name})", "", f'<a id="{links[name][1]}"></a>', ""]
     if node.get("description"):
         lines += [sentence(node["description"]), ""]
     if "properties" in node:
@@ -128,8 +130,8 @@ def value(node, links):
     """What a key takes, in a few words."""
     name = reference(node)
     if name:
-        path, target = links[name]
-        return f"[as below](#{target})"
+        _, target = links[name]
+        return f"[{name}](#{target})"
     for key in ("anyOf", "oneOf"):
         if key in node:
             words = [value(v, links) for v in node[key] if v.get("type") != "null"]

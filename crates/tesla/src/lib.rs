@@ -161,15 +161,15 @@ pub mod train {
 
 /// How good a model is.
 pub mod evaluate {
-    pub use tesla_train::Report;
     pub use tesla_train::evaluate::{
         Baseline, Compared, Comparison, Curves, InteractionFigures, Metrics, Mistake, Options,
         Slice, Slices,
     };
     pub use tesla_train::metrics::ranking::{Candidates, RankingFigures};
     pub use tesla_train::metrics::resample::{Difference, Interval, Resampling};
+    pub use tesla_train::metrics::threshold::Costs;
     pub use tesla_train::metrics::{Classification, Regression, classification, regression};
-    pub use tesla_train::{CrossValidation, Fold, Spread};
+    pub use tesla_train::{CrossValidation, Fold, Report, Spread, ThresholdRule};
 
     use tesla_data::contract::Need;
     use tesla_data::{BadPolicy, Frame, Inputs};
@@ -276,9 +276,15 @@ pub mod deploy {
     }
 }
 
-/// The programs of the guide are compiled and run as tests.
+/// The programs of the README, the guide and the reference are compiled, and run where they can be, as tests.
 #[cfg(doctest)]
 mod guide {
     #[doc = include_str!("../../../docs/guide/src/embedding.md")]
     struct Embedding;
+    #[doc = include_str!("../../../docs/guide/src/recommendation.md")]
+    struct GuideToRecommendation;
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/recommendation.md")]
+    struct Recommendation;
 }

@@ -31,7 +31,8 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
-A download that broke off goes on where it was when the command is run again. Files that are there stay.
+A download that broke off goes on where it was when the command is run again. Files that are there stay, and are
+checked where a sum is known.
 
 Example:
   tesla datasets get fashion-mnist
@@ -56,9 +57,9 @@ struct Entry {
     page: String,
     /// Where its sums were published.
     checked: Option<String>,
-    /// Whether settings ship with TESLA.
+    /// The settings that ship with TESLA, by name; the first is the one to start with.
     #[serde(default)]
-    settings: bool,
+    settings: Vec<String>,
     file: Vec<Remote>,
 }
 
@@ -83,7 +84,7 @@ struct Taken {
     to: String,
 }
 
-/// The settings of a data set, as they stand beside the examples.
+/// Settings for a data set, as they stand beside the examples.
 fn settings(name: &str) -> Option<&'static str> {
     macro_rules! shipped {
         ($($name:literal),*) => {
@@ -101,6 +102,9 @@ fn settings(name: &str) -> Option<&'static str> {
         "clinc150",
         "cmapss",
         "fashion-mnist",
+        "movielens-1m",
+        "movielens-bpr",
+        "movielens-mf",
         "sms-spam"
     )
 }
@@ -157,19 +161,20 @@ fn get(args: &Args) -> Result<()> {
         let done = fetch_one(entry, file, &folder, args.mirror.as_deref())?;
         writeln!(out, "  {}  {done}", file.name)?;
     }
-    if let Some(settings) = settings(&entry.name).filter(|_| entry.settings) {
-        let path = args.out.join(format!("{}.tesla.toml", entry.name));
+    let mut next = Vec::new();
+    for name in &entry.settings {
+        let path = args.out.join(format!("{name}.tesla.toml"));
+        let text = settings(name).with_context(|| format!("no settings `{name}` are inside"))?;
         if !path.exists() {
-            write_whole(&path, |f| Ok(f.write_all(settings.as_bytes())?))?;
+            write_whole(&path, |f| Ok(f.write_all(text.as_bytes())?))?;
         }
-        writeln!(out, "next   tesla train {}", path.display())?;
-    } else {
-        writeln!(
-            out,
-            "next   tesla profile {}",
-            folder.join(&results(&entry.file[0])[0]).display()
-        )?;
+        next.push(format!("tesla train {}", path.display()));
     }
+    if next.is_empty() {
+        let first = folder.join(&results(&entry.file[0])[0]);
+        next.push(format!("tesla profile {}", first.display()));
+    }
+    writeln!(out, "next   {}", next.join("\n  or   "))?;
     Ok(())
 }
 
@@ -183,10 +188,10 @@ fn results(file: &Remote) -> Vec<String> {
 
 /// Fetches a file and unpacks it; what to say about it.
 fn fetch_one(entry: &Entry, file: &Remote, folder: &Path, mirror: Option<&str>) -> Result<String> {
-    if results(file).iter().all(|name| folder.join(name).exists()) {
-        return Ok("is there already".into());
-    }
     let path = folder.join(&file.name);
+    if results(file).iter().all(|name| folder.join(name).exists()) {
+        return already_there(&path, file);
+    }
     let sha256 = match mirror {
         Some(mirror) if !is_url(mirror) => {
             copy(&Path::new(mirror).join(&entry.name).join(&file.name), &path, file)?
@@ -215,6 +220,22 @@ fn fetch_one(entry: &Entry, file: &Remote, folder: &Path, mirror: Option<&str>) 
             "SHA-256 {sha256}: not verified, nobody publishes one; compare it with that of somebody you trust"
         ),
     })
+}
+
+/// What to say of a file that is there: of what was taken out of an archive nobody publishes a sum.
+fn already_there(path: &Path, file: &Remote) -> Result<String> {
+    let Some(expected) = file.sha256.as_ref().filter(|_| file.take.is_empty()) else {
+        return Ok("is there already, and was not checked: no sum of it is known".into());
+    };
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let found = hex_sha256(&bytes);
+    if found != *expected {
+        bail!(
+            "`{}` is there already and is not the file that is expected: its SHA-256 is {found} instead of {expected}; move it away and run this again to fetch it",
+            path.display()
+        );
+    }
+    Ok(format!("is there already, with the SHA-256 that is expected, {found}"))
 }
 
 /// A file of a mirror on this machine, with the same checks as a download.
@@ -276,7 +297,7 @@ mod tests {
         let entries = catalogue().unwrap();
         for entry in &entries {
             assert_eq!(entries.iter().filter(|e| e.name == entry.name).count(), 1);
-            assert_eq!(settings(&entry.name).is_some(), entry.settings, "{}", entry.name);
+            assert!(entry.settings.iter().all(|name| settings(name).is_some()), "{}", entry.name);
             for file in &entry.file {
                 assert!(is_url(&file.url), "{}", file.url);
                 let hex =
@@ -292,8 +313,12 @@ mod tests {
 
     #[test]
     fn what_is_fetched_is_what_the_settings_name() {
-        for entry in catalogue().unwrap().iter().filter(|entry| entry.settings) {
-            let config = parse(&entry.name, settings(&entry.name).unwrap()).unwrap();
+        for (entry, name) in catalogue()
+            .unwrap()
+            .iter()
+            .flat_map(|entry| entry.settings.iter().map(move |name| (entry, name)))
+        {
+            let config = parse(name, settings(name).unwrap()).unwrap();
             let mut named: Vec<String> = Vec::new();
             named.extend(config.data.source.iter().map(String::from));
             named.extend(config.data.test.clone().into_iter().chain(config.data.valid.clone()));
@@ -307,5 +332,32 @@ mod tests {
                 assert!(files.iter().any(|file| file.starts_with(start)), "{path}");
             }
         }
+    }
+    #[test]
+    fn a_file_that_is_there_is_checked_where_a_sum_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        std::fs::write(&path, "x\n1\n").unwrap();
+        let of = |sha256: Option<String>, take| {
+            let file = Remote {
+                name: "rows.csv".into(),
+                url: "https://example.org/rows.csv".into(),
+                bytes: None,
+                sha256,
+                take,
+            };
+            already_there(&path, &file).map_err(|e| e.to_string())
+        };
+        let taken = || {
+            let [from, to] = ["in.csv".into(), "rows.csv".into()];
+            vec![Taken { from, to }]
+        };
+        let (right, wrong) = (hex_sha256(b"x\n1\n"), hex_sha256(b"x\n2\n"));
+        assert!(of(Some(right), vec![]).unwrap().contains("that is expected"));
+        assert!(of(None, vec![]).unwrap().contains("was not checked"));
+        // The sum is that of the archive.
+        assert!(of(Some(wrong.clone()), taken()).unwrap().contains("was not checked"));
+        let error = of(Some(wrong.clone()), vec![]).unwrap_err();
+        assert!(error.contains(&format!("instead of {wrong}")), "{error}");
     }
 }
