@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
@@ -16,11 +16,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tesla_core::Predictor;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
 
+use crate::aside::{LONG, elsewhere};
 use crate::config::Config;
 use crate::error::{self, Failure};
-use crate::model::{Asked, Loaded};
+use crate::loader::Loader;
+use crate::model::{Asked, Loaded, values};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use crate::protocol::invocations::{self, Invocation};
 use crate::protocol::{infer, lists, rest, rows};
@@ -30,7 +33,7 @@ use crate::{body, openapi};
 /// What the server calls itself.
 pub(crate) const NAME: &str = "tesla";
 /// What it does beyond the protocol's core.
-pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
+pub(crate) const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "statistics"];
 /// The header by which a request is found in the log.
 const REQUEST_ID: &str = "x-request-id";
 
@@ -52,8 +55,12 @@ impl Model {
 /// What all requests share.
 pub(crate) struct Server {
     pub(crate) store: Arc<Store>,
+    /// Who changes what is served.
+    pub(crate) loader: Loader,
     /// Room for requests at work.
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
+    /// Room for their bodies.
+    bodies: body::Room,
     /// Whether the server is about to end.
     pub(crate) draining: AtomicBool,
     /// What this run's request ids start with, and their count.
@@ -98,8 +105,11 @@ impl Refusals {
 impl Server {
     pub(crate) fn new(store: Arc<Store>) -> Self {
         let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let limits = store.config().limits;
         Self {
-            requests: Semaphore::new(store.config().limits.requests.min(Semaphore::MAX_PERMITS)),
+            loader: Loader::start(store.clone()),
+            requests: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            bodies: body::Room::new(limits.body),
             store,
             draining: AtomicBool::new(false),
             ids: (started.map_or(0, |d| d.as_nanos() as u32), AtomicU64::new(0)),
@@ -109,6 +119,24 @@ impl Server {
 
     pub(crate) fn is_ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed) && !self.store.current().is_empty()
+    }
+}
+
+/// A request's place among those at work, for as long as anybody works on it, and when it must be over.
+#[derive(Clone)]
+pub(crate) struct Turn {
+    pub(crate) deadline: Instant,
+    _place: Arc<(Option<OwnedSemaphorePermit>, body::Held)>,
+}
+
+impl Turn {
+    /// A turn that takes no place.
+    #[cfg(test)]
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            _place: Arc::default(),
+        }
     }
 }
 
@@ -142,6 +170,9 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip)
         .max_decoding_message_size(limit);
+    let grpc = Router::new()
+        .route_service("/inference.GRPCInferenceService/{method}", grpc)
+        .route_layer(from_fn_with_state(server.clone(), message));
     Router::new()
         .route("/", get(|| async { openapi::page(openapi::PLAYGROUND) }))
         .route("/docs", get(|| async { openapi::page(openapi::DOCS) }))
@@ -161,16 +192,18 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         .route("/v2/models/{model}", get(metadata))
         .route("/v2/models/{model}/ready", get(model_ready))
         .route("/v2/models/{model}/config", get(config))
+        .route("/v2/models/{model}/stats", get(stats))
         .route("/v2/models/{model}/infer", post(infer))
         .route("/v2/models/{model}/versions/{version}", get(metadata))
         .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
         .route("/v2/models/{model}/versions/{version}/config", get(config))
+        .route("/v2/models/{model}/versions/{version}/stats", get(stats))
         .route("/v2/models/{model}/versions/{version}/infer", post(infer))
         .route("/v2/repository/index", get(index).post(index))
         .route("/v2/repository/models/{model}/load", post(load))
         .route("/v2/repository/models/{model}/unload", post(unload))
         .route("/v2/repository/models/{model}/rollback", post(roll_back))
-        .route_service("/inference.GRPCInferenceService/{method}", grpc)
+        .merge(grpc)
         .method_not_allowed_fallback(|| async {
             Failure::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -184,8 +217,8 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         .with_state(server)
 }
 
-/// Around every request: who asks, whether there is room, an id, a panic that must not spread, and
-/// what is counted and logged. What was sent is not logged.
+/// Around every request: who asks, an id, a panic that must not spread, and what is counted and logged.
+/// What was sent is not logged.
 async fn observe(State(server): Shared, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let config = server.store.config();
@@ -208,23 +241,17 @@ async fn observe(State(server): Shared, request: Request, next: Next) -> Respons
     let response = if !is_open && !config.keys.admit(request.headers()) {
         let message = "this server asks for a key: send `Authorization: Bearer KEY`";
         refuse(Failure::new(StatusCode::UNAUTHORIZED, message), is_grpc)
-    } else if is_open || uri.path() == "/metrics" {
-        guarded(next.run(request)).await
     } else {
-        match server.requests.try_acquire() {
-            Ok(_permit) => guarded(next.run(request)).await,
-            Err(_) => {
-                let message = "as many requests are at work as may be: try again later";
-                refuse(Failure::busy(message, 1.0), is_grpc)
-            }
-        }
+        // What is logged on the way carries the id too.
+        let span = tracing::error_span!("request", id);
+        guarded(next.run(request), is_grpc).instrument(span).await
     };
     drop(done);
     let mut response = match is_grpc {
         true => blamed(response),
         false => body::pack(response, accepted).await,
     };
-    let status = response.status();
+    let status = status_of(&response);
     metrics.answered(status);
     server.log(&id, &method, uri.path(), status, started.elapsed());
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -262,12 +289,29 @@ fn blamed(mut response: Response) -> Response {
     response
 }
 
+/// The status of an answer; gRPC has one of its own, in a header where there is nothing else to say.
+fn status_of(response: &Response) -> StatusCode {
+    let is_later = response.headers().contains_key(header::RETRY_AFTER);
+    match tonic::Status::from_header_map(response.headers()).map(|status| status.code()) {
+        None | Some(tonic::Code::Ok) => response.status(),
+        Some(tonic::Code::Unauthenticated) => StatusCode::UNAUTHORIZED,
+        Some(tonic::Code::NotFound | tonic::Code::Unimplemented) => StatusCode::NOT_FOUND,
+        Some(tonic::Code::DeadlineExceeded) => StatusCode::REQUEST_TIMEOUT,
+        Some(tonic::Code::ResourceExhausted) if is_later => StatusCode::SERVICE_UNAVAILABLE,
+        Some(tonic::Code::ResourceExhausted | tonic::Code::OutOfRange) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        Some(tonic::Code::InvalidArgument) => StatusCode::BAD_REQUEST,
+        Some(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 /// A panic costs one request.
-async fn guarded(answer: impl Future<Output = Response>) -> Response {
+async fn guarded(answer: impl Future<Output = Response>, is_grpc: bool) -> Response {
     let mut answer = std::pin::pin!(answer);
     std::future::poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(Failure::internal("a panic").into_response()))
+        polled.unwrap_or_else(|_| Poll::Ready(refuse(Failure::internal("a panic"), is_grpc)))
     })
     .await
 }
@@ -311,20 +355,61 @@ impl Server {
         }
     }
 
-    /// When a request that starts now must be over.
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.store.config().limits.time
-    }
-
-    async fn read(&self, request: Request, deadline: Instant) -> Answer<(HeaderMap, Bytes)> {
-        let (parts, body) = request.into_parts();
-        let read = body::read(body, &parts.headers, self.store.config().limits.body);
+    /// Reads a body as it comes, of at most `limit` bytes, and then gives the request its place: who is
+    /// slow to send keeps nobody else from theirs.
+    async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        limit: usize,
+    ) -> Answer<(Bytes, Turn)> {
+        let deadline = Instant::now() + self.store.config().limits.time;
+        let full = || {
+            let message =
+                "the bodies of other requests take all the room there is: try again later";
+            Failure::busy(message, self.wait())
+        };
+        let read = body::collect(body, headers, limit, &self.bodies, full);
         let late = |_| {
             let message = "the body did not arrive in time";
             Failure::new(StatusCode::REQUEST_TIMEOUT, message)
         };
-        let bytes = tokio::time::timeout_at(deadline.into(), read).await.map_err(late)??;
-        Ok((parts.headers, bytes))
+        let (bytes, held) =
+            tokio::time::timeout_at(deadline.into(), read).await.map_err(late)??;
+        let place = self.requests.clone().try_acquire_owned().map_err(|_| {
+            let message = "as many requests are at work as may be: try again later";
+            Failure::busy(message, self.wait())
+        })?;
+        let _place = Arc::new((Some(place), held));
+        Ok((bytes, Turn { deadline, _place }))
+    }
+
+    /// A request's header, its body, and its turn.
+    async fn read(&self, request: Request) -> Answer<(HeaderMap, Bytes, Turn)> {
+        let limit = self.store.config().limits.body;
+        let (parts, body) = request.into_parts();
+        let (packed, turn) = self.receive(&parts.headers, body, limit).await?;
+        let body = body::unpack(packed, &parts.headers, limit).await?;
+        Ok((parts.headers, body, turn))
+    }
+
+    /// About how many seconds the rows will take that wait now, of all models.
+    fn wait(&self) -> f64 {
+        self.store.current().iter().map(|model| model.wait()).sum()
+    }
+}
+
+/// Before gRPC's own layer, which would wait for the rest of a message for ever.
+async fn message(State(server): Shared, request: Request, next: Next) -> Response {
+    // Before a message stand five bytes.
+    let limit = server.store.config().limits.body.saturating_add(5);
+    let (mut parts, body) = request.into_parts();
+    match server.receive(&parts.headers, body, limit).await {
+        Ok((bytes, turn)) => {
+            parts.extensions.insert(turn);
+            next.run(Request::from_parts(parts, Body::from(bytes))).await
+        }
+        Err(failure) => refuse(failure, true),
     }
 }
 
@@ -404,77 +489,103 @@ async fn config(State(server): Shared, named: Named) -> Answer {
     })))
 }
 
+/// What the versions of a model did, as clients of the protocol ask for it.
+async fn stats(State(server): Shared, named: Named) -> Answer {
+    let models = match &named.1 {
+        Some(_) => vec![named.find(&server)?],
+        None => {
+            let versions = server.store.versions(&named.find(&server)?.name);
+            let find = |version: &String| server.store.find(&named.0, Some(version)).ok();
+            versions.iter().filter_map(find).collect()
+        }
+    };
+    let models: Vec<Value> = models.iter().map(|model| rest::statistics(model)).collect();
+    Ok(Json(json!({ "model_stats": models })))
+}
+
 async fn infer(State(server): Shared, named: Named, request: Request) -> Answer<Response> {
     let model = named.find(&server)?;
-    let deadline = server.deadline();
-    let (headers, body) = server.read(request, deadline).await?;
-    let length = headers.get(rest::JSON_LENGTH).cloned();
-    let read = {
-        let body = body.clone();
-        move |bundle: &_| {
+    let most = server.store.config().limits.rows;
+    let answer = async {
+        let (headers, body, turn) = server.read(request).await?;
+        let length = headers.get(rest::JSON_LENGTH).cloned();
+        let size = body.len() / 8;
+        let read = move |bundle: &_| {
             let (wanted, tensors) = rest::parse(&body, length.as_ref(), bundle)?;
             // 0 is how clients say that they do not mind.
             let time = wanted.timeout.filter(|time| *time > 0).map(Duration::from_micros);
-            let rows = infer::rows(tensors, bundle)?;
+            let rows = infer::rows(tensors, bundle, most)?;
             Ok(Asked { rows, wanted, time })
-        }
+        };
+        let (predictions, wanted) = model.predict(most, turn, size, read).await?;
+        let is_long = values(&predictions) > LONG;
+        let model = model.clone();
+        elsewhere(is_long, move || rest::respond(&model, &wanted, predictions)).await?
     };
-    let limits = &server.store.config().limits;
-    let (predictions, wanted) = model.predict(limits, deadline, body.len() / 8, read).await?;
-    rest::respond(&model, &wanted, predictions)
+    model.counted(answer).await
 }
 
 async fn predict(State(server): Shared, named: Named, request: Request) -> Answer<Response> {
     let model = named.find(&server)?;
-    let deadline = server.deadline();
-    let (headers, body) = server.read(request, deadline).await?;
-    let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
-    let limits = &server.store.config().limits;
-    if let Some(body) = rows.lists(model.bundle()) {
-        let asked = model.lists(limits, deadline, move |bundle| lists::parse(&body, bundle));
-        if let Some(lists) = asked.await? {
-            return Ok(Json(lists::respond(&model, lists)).into_response());
+    let most = server.store.config().limits.rows;
+    let answer = async {
+        let (headers, body, turn) = server.read(request).await?;
+        let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
+        if let Some(body) = rows.lists(model.bundle()) {
+            let read = move |bundle: &_| lists::parse(&body, bundle, most);
+            if let Some(lists) = model.lists(most, turn.clone(), read).await? {
+                let model = model.clone();
+                let respond = move || Json(lists::respond(&model, lists)).into_response();
+                return elsewhere(true, respond).await;
+            }
         }
-    }
-    let read = |size, rows: rows::Rows| {
-        model.predict(limits, deadline, size, move |bundle| Ok(rows.read(bundle)?.into()))
+        let size = rows.size();
+        let read = move |bundle: &_| Ok(rows.read(bundle, most)?.into());
+        let (predictions, ()) = model.predict(most, turn, size, read).await?;
+        let is_long = values(&predictions) > LONG;
+        let model = model.clone();
+        elsewhere(is_long, move || rows::respond(&model, &predictions)).await?
     };
-    let (predictions, ()) = read(rows.size(), rows).await?;
-    rows::respond(&model, &predictions)
+    model.counted(answer).await
 }
 
 async fn explain(State(server): Shared, named: Named, request: Request) -> Answer {
     let model = named.find(&server)?;
-    let deadline = server.deadline();
-    let (headers, body) = server.read(request, deadline).await?;
-    let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
-    let limits = &server.store.config().limits;
-    let explained = model
-        .explain(limits, deadline, move |bundle| rows.read(bundle))
-        .await?;
-    let (name, version) = (&model.name, model.version.to_string());
-    Ok(Json(json!({ "model": name, "version": version, "explanations": explained })))
+    let most = server.store.config().limits.rows;
+    let answer = async {
+        let (headers, body, turn) = server.read(request).await?;
+        let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
+        let read = move |bundle: &_| rows.read(bundle, most);
+        let explained = model.explain(most, turn, read).await?;
+        let (name, version) = (&model.name, model.version.to_string());
+        Ok(Json(json!({ "model": name, "version": version, "explanations": explained })))
+    };
+    model.counted(answer).await
 }
 
-async fn invoke(State(server): Shared, named: Named, request: Request) -> Answer {
+async fn invoke(State(server): Shared, named: Named, request: Request) -> Answer<Response> {
     let model = named.find(&server)?;
     run_invocation(&server, model, request).await
 }
 
-async fn invoke_only(State(server): Shared, request: Request) -> Answer {
+async fn invoke_only(State(server): Shared, request: Request) -> Answer<Response> {
     let model = server.store.only()?;
     run_invocation(&server, model, request).await
 }
 
-async fn run_invocation(server: &Server, model: Arc<Loaded>, request: Request) -> Answer {
-    let deadline = server.deadline();
-    let (headers, body) = server.read(request, deadline).await?;
-    let asked = Invocation::new(body, headers.get(header::CONTENT_TYPE))?;
-    let limits = &server.store.config().limits;
-    let size = asked.size();
-    let read = move |bundle: &_| Ok(asked.read(bundle)?.into());
-    let (predictions, ()) = model.predict(limits, deadline, size, read).await?;
-    Ok(Json(invocations::respond(&predictions)))
+async fn run_invocation(server: &Server, model: Arc<Loaded>, request: Request) -> Answer<Response> {
+    let most = server.store.config().limits.rows;
+    let answer = async {
+        let (headers, body, turn) = server.read(request).await?;
+        let asked = Invocation::new(body, headers.get(header::CONTENT_TYPE))?;
+        let size = asked.size();
+        let read = move |bundle: &_| Ok(asked.read(bundle, most)?.into());
+        let (predictions, ()) = model.predict(most, turn, size, read).await?;
+        let is_long = values(&predictions) > LONG;
+        let respond = move || Json(invocations::respond(&predictions)).into_response();
+        elsewhere(is_long, respond).await
+    };
+    model.counted(answer).await
 }
 
 async fn index(State(server): Shared) -> Json<Value> {
@@ -502,10 +613,7 @@ async fn control(
         let message = "clients may not load models here: start the server with `--control`";
         return Err(Failure::new(StatusCode::FORBIDDEN, message));
     }
-    let store = server.store.clone();
-    tokio::task::spawn_blocking(move || change(&store))
-        .await
-        .map_err(Failure::internal)??;
+    server.loader.run(change).await??;
     Ok(Json(json!({})))
 }
 
