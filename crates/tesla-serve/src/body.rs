@@ -181,12 +181,12 @@ pub(crate) async fn unpack(
     let packing = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
     match packing {
         None | Some(b"identity" | b"") => Ok(packed),
-        Some(b"gzip" | b"x-gzip") => {
-            elsewhere(true, move || read(MultiGzDecoder::new(&packed[..]), limit)).await?
-        }
-        Some(b"deflate") => {
-            elsewhere(true, move || read(ZlibDecoder::new(&packed[..]), limit)).await?
-        }
+        Some(b"gzip" | b"x-gzip") => elsewhere(true, move || unpack_gzip(&packed, limit))
+            .await?
+            .map(Bytes::from),
+        Some(b"deflate") => elsewhere(true, move || read(ZlibDecoder::new(&packed[..]), limit))
+            .await?
+            .map(Bytes::from),
         Some(_) => Err(Failure::unsupported(
             "the body is packed in a way this server does not read: expected `gzip`, `deflate` or none",
         )),
@@ -197,7 +197,13 @@ fn too_large(limit: usize) -> Failure {
     Failure::too_large(format!("the body has more than {limit} bytes, unpacked or not"))
 }
 
-fn read(reader: impl Read, limit: usize) -> Result<Bytes, Failure> {
+/// # Errors
+/// When there are more bytes than `limit` in it, or it is not gzip.
+pub(crate) fn unpack_gzip(packed: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+    read(MultiGzDecoder::new(packed), limit)
+}
+
+fn read(reader: impl Read, limit: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     reader
         .take(limit as u64 + 1)
@@ -205,7 +211,7 @@ fn read(reader: impl Read, limit: usize) -> Result<Bytes, Failure> {
         .map_err(|_| Failure::bad_request("the body is not packed as its header says"))?;
     match bytes.len() > limit {
         true => Err(too_large(limit)),
-        false => Ok(bytes.into()),
+        false => Ok(bytes),
     }
 }
 

@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tesla_core::Predictor;
@@ -26,7 +26,7 @@ use crate::loader::Loader;
 use crate::model::{Asked, Loaded, values};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
 use crate::protocol::invocations::{self, Invocation};
-use crate::protocol::{infer, lists, rest, rows};
+use crate::protocol::{grpc, infer, lists, rest, rows};
 use crate::store::Store;
 use crate::{body, openapi};
 
@@ -166,43 +166,20 @@ pub(crate) fn store_of(models: Vec<Model>) -> Store {
 
 pub(crate) fn routes(server: Arc<Server>) -> Router {
     let limit = server.store.config().limits.body;
-    let grpc = GrpcInferenceServiceServer::new(server.clone())
+    let service = GrpcInferenceServiceServer::new(server.clone())
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip)
         .max_decoding_message_size(limit);
     let grpc = Router::new()
-        .route_service("/inference.GRPCInferenceService/{method}", grpc)
+        .route_service("/inference.GRPCInferenceService/{method}", service)
         .route_layer(from_fn_with_state(server.clone(), message));
-    Router::new()
+    let pages = Router::new()
         .route("/", get(|| async { openapi::page(openapi::PLAYGROUND) }))
         .route("/docs", get(|| async { openapi::page(openapi::DOCS) }))
-        .route("/openapi.json", get(document))
-        .route("/metrics", get(metrics))
-        .route("/ping", get(live))
-        .route("/health", get(live))
-        .route("/invocations", post(invoke_only))
-        .route("/v1/models", get(models))
-        .route("/v1/models/{model}", get(description))
-        .route("/v1/models/{model}/predict", post(predict))
-        .route("/v1/models/{model}/explain", post(explain))
-        .route("/v1/models/{model}/invocations", post(invoke))
-        .route("/v2", get(server_metadata))
-        .route("/v2/health/live", get(live))
-        .route("/v2/health/ready", get(ready))
-        .route("/v2/models/{model}", get(metadata))
-        .route("/v2/models/{model}/ready", get(model_ready))
-        .route("/v2/models/{model}/config", get(config))
-        .route("/v2/models/{model}/stats", get(stats))
-        .route("/v2/models/{model}/infer", post(infer))
-        .route("/v2/models/{model}/versions/{version}", get(metadata))
-        .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
-        .route("/v2/models/{model}/versions/{version}/config", get(config))
-        .route("/v2/models/{model}/versions/{version}/stats", get(stats))
-        .route("/v2/models/{model}/versions/{version}/infer", post(infer))
-        .route("/v2/repository/index", get(index).post(index))
-        .route("/v2/repository/models/{model}/load", post(load))
-        .route("/v2/repository/models/{model}/unload", post(unload))
-        .route("/v2/repository/models/{model}/rollback", post(roll_back))
+        .route("/openapi.json", get(document));
+    addresses()
+        .into_iter()
+        .fold(pages, |routes, (_, address, answer)| routes.route(address, answer))
         .merge(grpc)
         .method_not_allowed_fallback(|| async {
             Failure::new(
@@ -215,6 +192,44 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         })
         .layer(from_fn_with_state(server.clone(), observe))
         .with_state(server)
+}
+
+/// What there is to ask, and how. `/openapi.json` is made from this.
+pub(crate) fn addresses() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Server>>)> {
+    vec![
+        ("get", "/metrics", get(metrics)),
+        ("get", "/ping", get(live)),
+        ("get", "/health", get(live)),
+        ("post", "/invocations", post(invoke_only)),
+        ("get", "/v1/models", get(models)),
+        ("get", "/v1/models/{model}", get(description)),
+        ("post", "/v1/models/{model}/predict", post(predict)),
+        ("post", "/v1/models/{model}/explain", post(explain)),
+        ("post", "/v1/models/{model}/invocations", post(invoke)),
+        ("get", "/v2", get(server_metadata)),
+        ("get", "/v2/health/live", get(live)),
+        ("get", "/v2/health/ready", get(ready)),
+        ("get", "/v2/models/{model}", get(metadata)),
+        ("get", "/v2/models/{model}/ready", get(model_ready)),
+        ("get", "/v2/models/{model}/config", get(config)),
+        ("get", "/v2/models/{model}/stats", get(stats)),
+        ("post", "/v2/models/{model}/infer", post(infer)),
+        ("get", "/v2/models/{model}/versions/{version}", get(metadata)),
+        ("get", "/v2/models/{model}/versions/{version}/ready", get(model_ready)),
+        ("get", "/v2/models/{model}/versions/{version}/config", get(config)),
+        ("get", "/v2/models/{model}/versions/{version}/stats", get(stats)),
+        ("post", "/v2/models/{model}/versions/{version}/infer", post(infer)),
+        ("get", "/v2/repository/index", get(index)),
+        ("post", "/v2/repository/index", post(index)),
+        ("post", "/v2/repository/models/{model}/load", post(load)),
+        ("post", "/v2/repository/models/{model}/unload", post(unload)),
+        ("post", "/v2/repository/models/{model}/rollback", post(roll_back)),
+    ]
+}
+
+/// Whether an address answers everybody, key or not: probes, and pages that ask for one.
+pub(crate) fn is_open(path: &str) -> bool {
+    matches!(path, "/" | "/docs" | "/ping" | "/health" | "/v2/health/live" | "/v2/health/ready")
 }
 
 /// Around every request: who asks, an id, a panic that must not spread, and what is counted and logged.
@@ -234,11 +249,7 @@ async fn observe(State(server): Shared, request: Request, next: Next) -> Respons
     metrics.in_flight.inc();
     let done = InFlight(&metrics.in_flight);
 
-    let is_open = matches!(
-        uri.path(),
-        "/" | "/docs" | "/ping" | "/health" | "/v2/health/live" | "/v2/health/ready"
-    );
-    let response = if !is_open && !config.keys.admit(request.headers()) {
+    let response = if !is_open(uri.path()) && !config.keys.admit(request.headers()) {
         let message = "this server asks for a key: send `Authorization: Bearer KEY`";
         refuse(Failure::new(StatusCode::UNAUTHORIZED, message), is_grpc)
     } else {
@@ -401,10 +412,14 @@ impl Server {
 
 /// Before gRPC's own layer, which would wait for the rest of a message for ever.
 async fn message(State(server): Shared, request: Request, next: Next) -> Response {
-    // Before a message stand five bytes.
-    let limit = server.store.config().limits.body.saturating_add(5);
+    let limit = server.store.config().limits.body;
     let (mut parts, body) = request.into_parts();
-    match server.receive(&parts.headers, body, limit).await {
+    let opened = async {
+        // Before a message stand five bytes.
+        let (bytes, turn) = server.receive(&parts.headers, body, limit.saturating_add(5)).await?;
+        Ok((grpc::open(bytes, limit).await?, turn))
+    };
+    match opened.await {
         Ok((bytes, turn)) => {
             parts.extensions.insert(turn);
             next.run(Request::from_parts(parts, Body::from(bytes))).await
@@ -623,7 +638,8 @@ async fn metrics(State(server): Shared) -> Response {
 }
 
 async fn document(State(server): Shared) -> Json<Value> {
-    Json(openapi::document(&server.store.current()))
+    let has_keys = !server.store.config().keys.is_empty();
+    Json(openapi::document(&server.store.current(), has_keys))
 }
 
 #[cfg(test)]

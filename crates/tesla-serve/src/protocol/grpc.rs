@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use prost::Message;
+use prost::encoding::decode_varint;
 use tonic::{Request, Response, Status};
 
 use super::infer::{self, Described};
 use super::tensor::{Data, Tensor};
 use crate::aside::{LONG, elsewhere};
+use crate::body::unpack_gzip;
 use crate::error::Failure;
 use crate::model::{Asked, Loaded, values};
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
@@ -20,6 +22,9 @@ use crate::proto::model_infer_response::InferOutputTensor;
 use crate::proto::model_metadata_response::TensorMetadata;
 use crate::proto::*;
 use crate::server::{Server, Turn};
+
+/// Entries of a message, at most: inputs, outputs and raw contents together.
+const ENTRIES: usize = 1 << 16;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -141,6 +146,55 @@ fn find(server: &Server, name: &str, version: &str) -> Result<Arc<Loaded>, Failu
     server
         .store
         .find(name, Some(version).filter(|version| !version.is_empty()))
+}
+
+/// A body with its message unpacked, when that may be decoded: an entry of two bytes becomes a hundred
+/// times as many, so they are counted before.
+///
+/// # Errors
+/// When there are more bytes than `limit`, or too many entries.
+pub(crate) async fn open(body: Bytes, limit: usize) -> Result<Bytes, Failure> {
+    let is_long = body.len() > LONG || body.first() == Some(&1);
+    let open = move || {
+        let body = match body.split_first_chunk::<5>() {
+            Some(([1, ..], packed)) => {
+                let mut message = unpack_gzip(packed, limit)?;
+                let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+                message.splice(..0, [0].into_iter().chain(length.to_be_bytes()));
+                message.into()
+            }
+            _ => body,
+        };
+        match entries(body.get(5..).unwrap_or_default()) > ENTRIES {
+            true => Err(Failure::bad_request(format!(
+                "the message has more than {ENTRIES} entries: send one tensor per feature column"
+            ))),
+            false => Ok(body),
+        }
+    };
+    elsewhere(is_long, open).await?
+}
+
+/// How many entries stand in a message, up to where it cannot be read.
+fn entries(mut message: &[u8]) -> usize {
+    let mut count = 0;
+    let skip = |mut rest: &[u8]| -> Option<usize> {
+        let before = rest.len();
+        let key = decode_varint(&mut rest).ok()?;
+        let size = match key & 7 {
+            0 => decode_varint(&mut rest).map(|_| 0).ok()?,
+            1 => 8,
+            2 => usize::try_from(decode_varint(&mut rest).ok()?).ok()?,
+            5 => 4,
+            _ => return None,
+        };
+        (size <= rest.len()).then(|| before - rest.len() + size)
+    };
+    while let Some(size) = skip(message) {
+        message = &message[size..];
+        count += 1;
+    }
+    count
 }
 
 /// What the parameter `timeout` asks for; 0 is how clients say that they do not mind.

@@ -269,3 +269,40 @@ fn who_has_left_is_not_predicted() {
     });
     assert!(store.metrics.text().contains("tesla_rows_total{model=\"iris\"} 2"));
 }
+
+#[test]
+fn a_message_of_very_many_entries_is_refused_before_it_is_decoded() {
+    use std::io::Write;
+    let (_, routes) = limited(Limits {
+        body: 1 << 20,
+        ..Default::default()
+    });
+    let frame = |packed: u8, message: &[u8]| {
+        [&[packed][..], &(message.len() as u32).to_be_bytes(), message].concat()
+    };
+    let gzip = |bytes: &[u8]| {
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    };
+    let ask = |body: Vec<u8>| {
+        let mut request = post(MODEL_INFER, "application/grpc", body);
+        request.headers_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+        let answer = runtime().block_on(routes.clone().oneshot(request)).unwrap();
+        tonic::Status::from_header_map(answer.headers())
+            .map(|status| (status.code(), status.message().to_string()))
+    };
+    // Inputs that say nothing, two bytes each.
+    let many = [0x2a, 0].repeat(100_000);
+    for body in [frame(0, &many), frame(1, &gzip(&many))] {
+        let (code, message) = ask(body).unwrap();
+        assert_eq!(code, tonic::Code::InvalidArgument);
+        assert!(message.starts_with("the message has more than 65536 entries"), "{message}");
+    }
+    let bomb = gzip(&vec![0; 2 << 20]);
+    assert_eq!(ask(frame(1, &bomb)).unwrap().0, tonic::Code::ResourceExhausted);
+    assert_eq!(ask(frame(1, b"no gzip")).unwrap().0, tonic::Code::InvalidArgument);
+    let large = vec![0; (1 << 20) + 6];
+    assert_eq!(ask(large).unwrap().0, tonic::Code::ResourceExhausted);
+    assert_eq!(ask(frame(1, &gzip(&grpc_message(1).encode_to_vec()))), None);
+}

@@ -246,3 +246,70 @@ fn connections_that_are_idle_are_closed() {
         running.server.await.unwrap().unwrap();
     });
 }
+
+#[test]
+fn the_document_says_what_there_is_and_who_may_ask() {
+    let routes = routes(Config {
+        keys: Keys::parse("secret"),
+        ..Default::default()
+    });
+    let ask = |method: &str, path: &str| {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(Body::empty())
+            .unwrap();
+        request.headers_mut().insert("x-api-key", "secret".parse().unwrap());
+        let (status, body) = runtime().block_on(send(&routes, request));
+        (status.as_u16(), serde_json::from_slice::<Value>(&body).unwrap_or_default())
+    };
+    let document = ask("GET", "/openapi.json").1;
+    let paths = document["paths"].as_object().unwrap();
+    for path in [
+        "/metrics",
+        "/invocations",
+        "/v1/models/{model}",
+        "/v1/models/{model}/invocations",
+        "/v1/models/iris/predict",
+        "/v1/models/iris/explain",
+        "/v2/models/iris",
+        "/v2/models/iris/infer",
+        "/v2/models/{model}/stats",
+        "/v2/models/{model}/config",
+        "/v2/models/{model}/versions/{version}",
+        "/v2/models/{model}/versions/{version}/infer",
+        "/v2/repository/models/{model}/load",
+        "/v2/repository/models/{model}/unload",
+        "/v2/repository/models/{model}/rollback",
+    ] {
+        assert!(paths.contains_key(path), "{path}");
+    }
+    for (path, methods) in paths {
+        for (method, operation) in methods.as_object().unwrap() {
+            let asked = path.replace("{model}", "iris").replace("{version}", "1");
+            // What is answered is among what the document says, and has the shape of it.
+            let (status, body) = ask(&method.to_uppercase(), &asked);
+            let said = &operation["responses"][status.to_string()];
+            assert!(said.is_object(), "{method} {path}: {status} {body}");
+            assert_ne!(status, 405, "{method} {path}");
+            let other = if method == "get" { "PUT" } else { "DELETE" };
+            assert_eq!(ask(other, &asked).0, 405);
+            let schema = &said["content"]["application/json"]["schema"];
+            let name = schema["$ref"].as_str().and_then(|name| name.rsplit('/').next());
+            let schema = name.map_or(schema, |name| &document["components"]["schemas"][name]);
+            for key in schema["required"].as_array().into_iter().flatten() {
+                assert!(!body[key.as_str().unwrap()].is_null(), "{method} {path}: no {key}");
+            }
+            let is_open = operation["security"].is_array();
+            let bare = Request::builder().method(method.to_uppercase().as_str()).uri(&asked);
+            let bare = runtime().block_on(send(&routes, bare.body(Body::empty()).unwrap())).0;
+            assert_eq!(bare == 401, !is_open, "{method} {path}");
+        }
+    }
+    let known = document["components"]["responses"].as_object().unwrap();
+    for status in [400, 401, 403, 404, 405, 408, 413, 415, 503] {
+        assert!(known.contains_key(&status.to_string()));
+    }
+    assert!(document["security"][0]["bearer"].is_array());
+    assert!(document["components"]["securitySchemes"]["header"].is_object());
+}
