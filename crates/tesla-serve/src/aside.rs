@@ -112,17 +112,17 @@ mod tests {
         let runtime = crate::tests::runtime();
         let aside = Arc::new(Aside::default());
         *aside.seconds.lock().unwrap() = 1.25;
-        let gate = Arc::new(std::sync::RwLock::new(()));
+        let gate = Arc::new(tokio::sync::RwLock::new(()));
         let later = Turn::until(Instant::now() + Duration::from_secs(60));
         let passes = |number: usize| {
             let gate = gate.clone();
             move || {
-                drop(gate.read());
+                drop(gate.blocking_read());
                 Ok(number)
             }
         };
         runtime.block_on(async {
-            let closed = gate.write().unwrap();
+            let closed = gate.write().await;
             let waiting: Vec<_> = (0..MOST)
                 .map(|number| {
                     let (aside, later, work) = (aside.clone(), later.clone(), passes(number));
@@ -139,7 +139,7 @@ mod tests {
             for (number, waited) in waiting.into_iter().enumerate() {
                 assert_eq!(waited.await.unwrap().unwrap(), number);
             }
-            let closed = gate.write().unwrap();
+            let closed = gate.write().await;
             let late = aside.run(Turn::until(Instant::now()), passes(0)).await;
             assert!(late.is_err_and(|failure| failure.status == 503));
             drop(closed);

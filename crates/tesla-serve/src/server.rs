@@ -644,7 +644,94 @@ async fn document(State(server): Shared) -> Json<Value> {
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
     use super::*;
+
+    /// A log of one thread: the fields of spans, and of events with those of the span they are in.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Log>>);
+
+    #[derive(Default)]
+    struct Log {
+        spans: Vec<String>,
+        entered: Vec<u64>,
+        events: Vec<String>,
+    }
+
+    struct Written(String);
+
+    impl Visit for Written {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0 += &format!("{field}={value:?} ");
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, what: &Metadata<'_>) -> bool {
+            what.target().starts_with("tesla")
+        }
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            let mut written = Written(String::new());
+            span.record(&mut written);
+            let mut log = self.0.lock().unwrap();
+            log.spans.push(written.0);
+            Id::from_u64(log.spans.len() as u64)
+        }
+        fn event(&self, event: &Event<'_>) {
+            let mut log = self.0.lock().unwrap();
+            let span = log.entered.last().map(|id| log.spans[*id as usize - 1].clone());
+            let mut written = Written(span.unwrap_or_default());
+            event.record(&mut written);
+            log.events.push(written.0);
+        }
+        fn enter(&self, span: &Id) {
+            self.0.lock().unwrap().entered.push(span.into_u64());
+        }
+        fn exit(&self, _: &Id) {
+            self.0.lock().unwrap().entered.pop();
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+    }
+
+    #[test]
+    fn a_panic_costs_one_request_which_the_log_names() {
+        let server = Arc::new(Server::new(Arc::new(Store::without_files(Config::default()))));
+        let routes: Router = Router::new()
+            .route("/panics", get(async || -> Response { panic!("expected here") }))
+            .layer(from_fn_with_state(server.clone(), observe))
+            .with_state(server);
+        let log = Lines::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ask = |kind: &str| {
+            let request = Request::get("/panics").header("x-request-id", "mine");
+            let request = request.header("content-type", kind).body(Body::empty()).unwrap();
+            runtime.block_on(routes.clone().oneshot(request)).unwrap()
+        };
+        let (plain, grpc) = tracing::subscriber::with_default(log.clone(), || {
+            // Whether a line is wanted is remembered from the first time, which may be another test's.
+            ask("");
+            tracing::callsite::rebuild_interest_cache();
+            log.0.lock().unwrap().events.clear();
+            (ask(""), ask("application/grpc"))
+        });
+        assert_eq!(plain.status(), 500);
+        let status = tonic::Status::from_header_map(grpc.headers()).unwrap();
+        assert_eq!((status.code(), status.message()), (tonic::Code::Internal, error::INTERNAL));
+        let log = log.0.lock().unwrap();
+        let said = |part: &str| log.events.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(
+            said("id=\"mine\" message=a prediction failed error=a panic"),
+            2,
+            "{:?}",
+            log.events
+        );
+        assert_eq!(said("message=refused id=\"mine\""), 2, "{:?}", log.events);
+    }
 
     #[test]
     fn a_flood_of_refusals_is_a_few_lines_that_count_the_others() {
