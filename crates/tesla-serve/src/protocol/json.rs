@@ -7,6 +7,9 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+/// Keys of an object, at most: where one is missing, all are searched for the one it is misspelt as.
+const KEYS: usize = 1 << 16;
+
 /// Why there is no value.
 #[derive(Debug)]
 pub(crate) enum Unread {
@@ -94,6 +97,9 @@ impl<'de> Visitor<'de> for Bounded<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
+            if object.len() == KEYS {
+                return Err(A::Error::custom(format!("an object has more than {KEYS} keys")));
+            }
             object.insert(key, entries.next_value_seed(self)?);
         }
         Ok(Value::Object(object))
@@ -116,5 +122,9 @@ mod tests {
         // The end of a long text is not looked at.
         let long = [b"[0".to_vec(), b",0".repeat(1000), b" and no end".to_vec()].concat();
         assert!(matches!(read(&long, 100), Err(Unread::TooMany)));
+        let keys: Vec<String> = (0..=KEYS).map(|key| format!("\"{key}\":0")).collect();
+        let error = read(format!("{{{}}}", keys.join(",")).as_bytes(), 1).unwrap_err();
+        assert!(format!("{error:?}").contains("more than 65536 keys"), "{error:?}");
+        read(format!("{{{}}}", keys[1..].join(",")).as_bytes(), 1).unwrap();
     }
 }
