@@ -13,6 +13,7 @@ mod body;
 mod config;
 mod error;
 mod folders;
+mod handlers;
 mod keys;
 mod listen;
 mod loader;

@@ -8,9 +8,10 @@ use serde_json::{Map, Value, json};
 use tesla_data::contract::ColumnRule;
 use tesla_data::{ColumnKind, FittedInteractions};
 
+use crate::handlers::addresses;
 use crate::model::{EXPLAINED, Loaded};
 use crate::protocol::{infer, lists};
-use crate::server::{addresses, is_open};
+use crate::server::is_open;
 
 /// The page where a person tries a model.
 pub(crate) const PLAYGROUND: &str = include_str!("pages/playground.html");
