@@ -60,6 +60,8 @@ try:
     raise SystemExit("an unknown model must be refused")
 except http.InferenceServerException as error:
     assert "no model" in str(error), error
+done = client.get_inference_statistics("iris")["model_stats"][0]
+assert done["version"] == "1" and done["inference_stats"]["success"]["count"] > 0, done
 print("ok")
 """
 

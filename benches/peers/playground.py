@@ -74,6 +74,13 @@ class Page:
         node = self.call("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
         self.call("DOM.setFileInputFiles", files=[str(path)], nodeId=node)
 
+    def drop(self, path):
+        """Lets a file fall on the page, as from a folder."""
+        place = self.run("(r => [r.x + r.width / 2, r.y + r.height / 2])(document.querySelector('#drop').getBoundingClientRect())")
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=place[0], y=place[1], data=data)
+
     def shots(self, folder, name):
         for look, (width, height, phone), scheme in [
             ("light", (1100, 800, False), "light"), ("dark", (1100, 800, False), "dark"), ("narrow", (390, 844, True), "light"),
@@ -124,6 +131,13 @@ def drive(args, folder):
     page.until('document.querySelector("#command").textContent.includes("null")')
     page.until(BEST)
     page.shots(out, "missing")
+    # A value as a person types it, into the first field for a number.
+    page.run("""{ const s = document.querySelector("#model"); s.dispatchEvent(new Event("change"));
+             const field = document.querySelector("#fields input[type=number]"); field.focus(); field.select(); }""")
+    page.call("Input.insertText", text="37")
+    page.run('document.querySelector("#form button").click()')
+    page.until('document.querySelector("#command").textContent.includes("37")')
+    print("typed:", page.until(BEST))
     page.run(f"""{{ const s = document.querySelector("#model"); s.dispatchEvent(new Event("change")); document.querySelector("#form button").click(); }}""")
     page.until('document.querySelectorAll("#why .bar").length > 1')
     page.shots(out, "table")
@@ -143,8 +157,18 @@ def drive(args, folder):
         page.run('document.querySelector("#lists").click()')
         page.until('document.querySelectorAll("#answer table tr").length == 11')
         page.shots(out, "lists")
-    # A file that is no table is refused with a sentence.
+    # A table of two rows, made from the form's own columns.
     choose(page, "table")
+    row = page.run("JSON.stringify(models[document.querySelector('#model').value].row.properties)")
+    columns = {name: (about.get("examples") or [""])[0] for name, about in json.loads(row).items()}
+    table = folder / "table.csv"
+    line = ",".join(f'"{value}"' if isinstance(value, str) else str(value) for value in columns.values())
+    table.write_text(",".join(f'"{name}"' for name in columns) + f"\n{line}\n{line}\n")
+    page.drop(table)
+    page.until('document.querySelectorAll("#answer table tr").length == 3')
+    print("dropped:", page.run('document.querySelector("#answer table tr:nth-child(2)").innerText'))
+    page.shots(out, "rows")
+    # A file that is no table is refused with a sentence.
     bad = folder / "bad.csv"
     bad.write_text("a,b\n1,2\n")
     page.upload(bad)

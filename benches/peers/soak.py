@@ -376,8 +376,9 @@ def schemathesis(world, examples):
     if not program.exists():
         return print("skipped: schemathesis is not installed")
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    # Models that it takes away would be missed afterwards.
     command = [program, "run", f"http://127.0.0.1:{world.port}/openapi.json", "--checks", checks,
-               "--max-examples", str(examples), "--seed", "1", "--no-color"]
+               "--exclude-path-regex", "/repository/models/", "--max-examples", str(examples), "--seed", "1", "--no-color"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=world.folder.parent)
     print(done.stdout[-1500:] if not done.returncode else done.stdout[-6000:] + done.stderr[-2000:])
     if done.returncode:

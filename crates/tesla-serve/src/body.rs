@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,11 +13,18 @@ use flate2::Compression;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::aside::{LONG, elsewhere};
 use crate::error::Failure;
 
 /// Answers of fewer bytes are not worth packing.
 const WORTH_PACKING: usize = 1024;
+
+/// Bodies of the largest size for which there is room at a time.
+const BODIES: usize = 16;
+/// Bytes of a body that take no room.
+const FREE: usize = 1 << 16;
 
 /// Bytes of a body that are read after the answer though nobody wants them, at most.
 const LINGER: u64 = 1 << 18;
@@ -85,25 +93,51 @@ impl Drop for Lingering {
     }
 }
 
-/// All bytes of a body, unpacked.
-///
-/// # Errors
-/// When there are more than `limit`, before or after they are unpacked, or the packing is broken or
-/// unknown.
-pub(crate) async fn read(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Failure> {
-    let packed = collect(body, headers, limit).await?;
-    let packing = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
-    match packing {
-        None | Some(b"identity" | b"") => Ok(packed),
-        Some(b"gzip" | b"x-gzip") => unpack(MultiGzDecoder::new(&packed[..]), limit),
-        Some(b"deflate") => unpack(ZlibDecoder::new(&packed[..]), limit),
-        Some(_) => Err(Failure::unsupported(
-            "the body is packed in a way this server does not read: expected `gzip`, `deflate` or none",
-        )),
+/// Bytes of bodies that may be here or on their way at a time; the first of each are free, so that
+/// small ones come through beside any number of large ones.
+#[derive(Clone)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+/// Bytes of a body for which there is room as long as this is held.
+pub(crate) type Held = Option<OwnedSemaphorePermit>;
+
+impl Room {
+    /// Room for some bodies of the largest size that one may have.
+    pub(crate) fn new(limit: usize) -> Self {
+        let bytes = limit.saturating_mul(BODIES).min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Semaphore::new(bytes)))
+    }
+
+    /// Takes room for a body that has `size` bytes now; `None` when there is no more.
+    fn hold(&self, held: &mut Held, size: usize) -> Option<()> {
+        let before = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let more = size.saturating_sub(FREE).saturating_sub(before);
+        if more > 0 {
+            let permit = self
+                .0
+                .clone()
+                .try_acquire_many_owned(u32::try_from(more).ok()?)
+                .ok()?;
+            match held {
+                Some(held) => held.merge(permit),
+                None => *held = Some(permit),
+            }
+        }
+        Some(())
     }
 }
 
-async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes, Failure> {
+/// All bytes of a body as it comes, and the room they take.
+///
+/// # Errors
+/// When there are more than `limit`, or there is no room; `busy` is what to say then.
+pub(crate) async fn collect(
+    body: Body,
+    headers: &HeaderMap,
+    limit: usize,
+    room: &Room,
+    busy: impl Fn() -> Failure,
+) -> Result<(Bytes, Held), Failure> {
     let said = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
@@ -111,6 +145,7 @@ async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes,
         return Err(too_large(limit));
     }
     let mut body = std::pin::pin!(body);
+    let mut held = None;
     let mut first = Bytes::new();
     let mut all: Vec<u8> = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::as_mut(&mut body).poll_frame(cx)).await {
@@ -118,9 +153,11 @@ async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes,
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if first.len() + all.len() + data.len() > limit {
+        let size = first.len() + all.len() + data.len();
+        if size > limit {
             return Err(too_large(limit));
         }
+        room.hold(&mut held, size).ok_or_else(&busy)?;
         // Nearly always there is one piece, which is not copied.
         if first.is_empty() && all.is_empty() {
             first = data;
@@ -129,14 +166,44 @@ async fn collect(body: Body, headers: &HeaderMap, limit: usize) -> Result<Bytes,
             all.extend_from_slice(&data);
         }
     }
-    Ok(if all.is_empty() { first } else { all.into() })
+    Ok((if all.is_empty() { first } else { all.into() }, held))
+}
+
+/// A body as it was before its client packed it.
+///
+/// # Errors
+/// When there are more bytes than `limit` then, or the packing is broken or unknown.
+pub(crate) async fn unpack(
+    packed: Bytes,
+    headers: &HeaderMap,
+    limit: usize,
+) -> Result<Bytes, Failure> {
+    let packing = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
+    match packing {
+        None | Some(b"identity" | b"") => Ok(packed),
+        Some(b"gzip" | b"x-gzip") => elsewhere(true, move || unpack_gzip(&packed, limit))
+            .await?
+            .map(Bytes::from),
+        Some(b"deflate") => elsewhere(true, move || read(ZlibDecoder::new(&packed[..]), limit))
+            .await?
+            .map(Bytes::from),
+        Some(_) => Err(Failure::unsupported(
+            "the body is packed in a way this server does not read: expected `gzip`, `deflate` or none",
+        )),
+    }
 }
 
 fn too_large(limit: usize) -> Failure {
     Failure::too_large(format!("the body has more than {limit} bytes, unpacked or not"))
 }
 
-fn unpack(reader: impl Read, limit: usize) -> Result<Bytes, Failure> {
+/// # Errors
+/// When there are more bytes than `limit` in it, or it is not gzip.
+pub(crate) fn unpack_gzip(packed: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
+    read(MultiGzDecoder::new(packed), limit)
+}
+
+fn read(reader: impl Read, limit: usize) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     reader
         .take(limit as u64 + 1)
@@ -144,7 +211,7 @@ fn unpack(reader: impl Read, limit: usize) -> Result<Bytes, Failure> {
         .map_err(|_| Failure::bad_request("the body is not packed as its header says"))?;
     match bytes.len() > limit {
         true => Err(too_large(limit)),
-        false => Ok(bytes.into()),
+        false => Ok(bytes),
     }
 }
 
@@ -171,11 +238,11 @@ pub(crate) async fn pack(response: Response, accepted: Option<HeaderValue>) -> R
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let plain = match collect(body, &HeaderMap::new(), usize::MAX).await {
+    let plain = match axum::body::to_bytes(body, usize::MAX).await {
         Ok(plain) => plain,
-        Err(failure) => return failure.into_response(),
+        Err(error) => return Failure::internal(error).into_response(),
     };
-    let packed = match name {
+    let pack = move || match name {
         "gzip" => {
             let mut writer = GzEncoder::new(Vec::new(), Compression::fast());
             writer.write_all(&plain).and_then(|()| writer.finish())
@@ -185,8 +252,10 @@ pub(crate) async fn pack(response: Response, accepted: Option<HeaderValue>) -> R
             writer.write_all(&plain).and_then(|()| writer.finish())
         }
     };
-    let Ok(packed) = packed else {
-        return Response::from_parts(parts, Body::from(plain));
+    let packed = match elsewhere(size > LONG as u64, pack).await {
+        Ok(Ok(packed)) => packed,
+        Ok(Err(error)) => return Failure::internal(error).into_response(),
+        Err(failure) => return failure.into_response(),
     };
     parts.headers.remove(header::CONTENT_LENGTH);
     parts
@@ -208,7 +277,12 @@ mod tests {
         let packing = HeaderValue::from_str(packing).unwrap();
         let headers = HeaderMap::from_iter([(header::CONTENT_ENCODING, packing)]);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(read(packed.into(), &headers, limit))
+        let room = Room::new(limit);
+        runtime.block_on(async {
+            let busy = || Failure::busy("no room", 1.0);
+            let (packed, _) = collect(packed.into(), &headers, limit, &room, busy).await?;
+            unpack(packed, &headers, limit).await
+        })
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -229,5 +303,17 @@ mod tests {
         assert_eq!(read_now(vec![1, 2, 3], "gzip", 10).unwrap_err().status.as_u16(), 400);
         assert_eq!(read_now(vec![1, 2, 3], "br", 10).unwrap_err().status.as_u16(), 415);
         assert_eq!(read_now(vec![1; 5], "identity", 4).unwrap_err().status.as_u16(), 413);
+    }
+    #[test]
+    fn large_bodies_wait_for_room_and_small_ones_do_not() {
+        let room = Room(Arc::new(Semaphore::new(100)));
+        let (mut large, mut other) = (None, None);
+        room.hold(&mut large, FREE + 40).unwrap();
+        room.hold(&mut large, FREE + 60).unwrap();
+        assert_eq!(room.0.available_permits(), 40);
+        assert!(room.hold(&mut other, FREE + 41).is_none());
+        room.hold(&mut other, FREE).unwrap();
+        drop(large);
+        room.hold(&mut other, FREE + 100).unwrap();
     }
 }

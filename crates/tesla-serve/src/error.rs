@@ -2,6 +2,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 /// What can go wrong when a server starts.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +118,7 @@ impl IntoResponse for Failure {
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         let message = failure.message;
-        match failure.status {
+        let mut status = match failure.status {
             StatusCode::NOT_FOUND => Status::not_found(message),
             StatusCode::UNAUTHORIZED => Status::unauthenticated(message),
             StatusCode::REQUEST_TIMEOUT => Status::deadline_exceeded(message),
@@ -128,6 +129,11 @@ impl From<Failure> for Status {
             }
             StatusCode::INTERNAL_SERVER_ERROR => Status::internal(message),
             _ => Status::invalid_argument(message),
+        };
+        if let Some(seconds) = failure.retry_after {
+            let name = header::RETRY_AFTER.as_str();
+            status.metadata_mut().insert(name, MetadataValue::from(seconds));
         }
+        status
     }
 }

@@ -8,11 +8,15 @@
 //! A request is read and prepared on its own, waits in its model's queue as numbers, passes the
 //! network beside others, and is answered: `server.rs`, `protocol/`, `model.rs`, `queue.rs`.
 
+mod aside;
 mod body;
 mod config;
 mod error;
+mod folders;
+mod handlers;
 mod keys;
 mod listen;
+mod loader;
 mod metrics;
 mod model;
 mod openapi;
@@ -28,6 +32,7 @@ mod tests;
 
 pub use config::{ADDRESS, Batching, Config, Drain, Limits, Tls};
 pub use error::{Error, Result};
+pub use folders::name_of;
 pub use keys::Keys;
 pub use listen::{listen, serve};
 pub use server::{Model, router, router_of};

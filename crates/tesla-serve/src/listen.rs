@@ -1,9 +1,9 @@
 //! Connections: accepting them, TLS, and the end of the server.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -11,10 +11,9 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -56,9 +55,10 @@ pub async fn listen(
     let drain = config.drain;
     let server = Arc::new(Server::new(store.clone()));
     let routes = routes(server.clone());
-    let watching = config.watch.map(|every| tokio::spawn(watch(store.clone(), every)));
-    let connections = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
+    let watching = config.watch.map(|every| tokio::spawn(look(server.clone(), every)));
+    let places = limits.connections.min(Semaphore::MAX_PERMITS).min(u32::MAX as usize);
+    let connections = Arc::new(Semaphore::new(places));
+    let (ending, ends) = watch::channel(false);
     let mut end = std::pin::pin!(async {
         shutdown.await;
         server.draining.store(true, Ordering::Relaxed);
@@ -85,16 +85,16 @@ pub async fn listen(
             }
         };
         let _ = stream.set_nodelay(true);
-        let (routes, tls, watcher) = (routes.clone(), tls.clone(), graceful.watcher());
+        let (routes, tls, ends) = (routes.clone(), tls.clone(), ends.clone());
         let open = store.metrics.connections.clone();
         open.inc();
         tokio::spawn(async move {
             match tls {
-                None => connection(stream, routes, limits, watcher).await,
+                None => connection(stream, routes, limits, ends).await,
                 Some(tls) => {
                     let handshake = tokio::time::timeout(limits.header_time, tls.accept(stream));
                     if let Ok(Ok(stream)) = handshake.await {
-                        connection(stream, routes, limits, watcher).await;
+                        connection(stream, routes, limits, ends).await;
                     }
                 }
             }
@@ -106,8 +106,13 @@ pub async fn listen(
     if let Some(watching) = watching {
         watching.abort();
     }
-    tracing::info!(connections = graceful.count(), "draining");
-    if tokio::time::timeout(drain.time, graceful.shutdown()).await.is_err() {
+    tracing::info!(connections = places - connections.available_permits(), "draining");
+    let _ = ending.send(true);
+    // When all places are free, all connections are closed.
+    if tokio::time::timeout(drain.time, connections.acquire_many(places as u32))
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests were not finished in time");
     }
     Ok(())
@@ -118,15 +123,20 @@ async fn connection(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     routes: Router,
     limits: Limits,
-    watcher: Watcher,
+    mut ends: watch::Receiver<bool>,
 ) {
-    let spoke = Arc::new(AtomicBool::new(false));
-    let seen = spoke.clone();
+    let uses = Arc::new(Uses::default());
+    let seen = uses.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        seen.store(true, Ordering::Relaxed);
-        routes
-            .clone()
-            .oneshot(request.map(|body| Body::new(Lingering::new(body))))
+        let used = Uses::start(&seen);
+        let routes = routes.clone();
+        async move {
+            let answer = routes
+                .oneshot(request.map(|body| Body::new(Lingering::new(body))))
+                .await;
+            drop(used);
+            answer
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -141,24 +151,72 @@ async fn connection(
         .max_header_list_size(1 << 14)
         .keep_alive_interval(Some(limits.header_time))
         .keep_alive_timeout(limits.header_time);
-    let serving = builder.serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(watcher.watch(serving));
-    tokio::select! {
-        _ = &mut serving => return,
-        () = tokio::time::sleep(limits.header_time) => {}
+    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut wait = limits.header_time;
+    loop {
+        tokio::select! {
+            _ = &mut serving => return,
+            _ = ends.wait_for(|ends| *ends) => break,
+            () = tokio::time::sleep(wait) => {}
+        }
+        match uses.idle() {
+            // Who has said nothing so far, or one byte now and then, says nothing more.
+            Idle::NeverUsed => return,
+            Idle::Since(time) if time >= limits.header_time => break,
+            Idle::Since(time) => wait = limits.header_time - time,
+            Idle::Not => wait = limits.header_time,
+        }
     }
-    // Who has said nothing so far, or one byte now and then, says nothing more.
-    if spoke.load(Ordering::Relaxed) {
-        let _ = serving.await;
+    // Over HTTP/2 a client is told, so that it does not send another request into the closed door.
+    serving.as_mut().graceful_shutdown();
+    let _ = serving.await;
+}
+
+/// When a connection had requests.
+#[derive(Default)]
+struct Uses(Mutex<(usize, Option<Instant>)>);
+
+/// One of them, until it is answered.
+struct Used(Arc<Uses>);
+
+enum Idle {
+    NeverUsed,
+    /// How long ago the last request was answered.
+    Since(Duration),
+    Not,
+}
+
+impl Uses {
+    fn start(uses: &Arc<Self>) -> Used {
+        uses.lock().0 += 1;
+        Used(uses.clone())
+    }
+
+    fn idle(&self) -> Idle {
+        match *self.lock() {
+            (0, None) => Idle::NeverUsed,
+            (0, Some(since)) => Idle::Since(since.elapsed()),
+            _ => Idle::Not,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (usize, Option<Instant>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Used {
+    fn drop(&mut self) {
+        let mut uses = self.0.lock();
+        *uses = (uses.0 - 1, Some(Instant::now()));
     }
 }
 
 /// Looks for new models now and then.
-async fn watch(store: Arc<Store>, every: Duration) {
+async fn look(server: Arc<Server>, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        let store = store.clone();
-        let _ = tokio::task::spawn_blocking(move || store.refresh()).await;
+        let _ = server.loader.run(Store::refresh).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::StatusCode;
@@ -52,9 +52,41 @@ struct Families {
     drift: Counters,
 }
 
-/// What is measured of one model.
+/// How often something was done, and how long it took in all.
+#[derive(Default)]
+pub(crate) struct Tally {
+    count: AtomicU64,
+    nanoseconds: AtomicU64,
+}
+
+impl Tally {
+    fn add(&self, took: Duration) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(took.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// The count and the nanoseconds.
+    pub(crate) fn get(&self) -> [u64; 2] {
+        [&self.count, &self.nanoseconds].map(|number| number.load(Ordering::Relaxed))
+    }
+}
+
+/// What one version of a model did, for who asks for its statistics.
+#[derive(Default)]
+pub(crate) struct Tallies {
+    pub(crate) success: Tally,
+    pub(crate) fail: Tally,
+    pub(crate) queue: Tally,
+    pub(crate) passes: Tally,
+    pub(crate) rows: AtomicU64,
+    /// Milliseconds since 1970; 0 before the first.
+    pub(crate) last: AtomicU64,
+}
+
+/// What is measured of one version of a model; but for the tallies, it is counted under the model.
 pub(crate) struct ModelMetrics {
     name: String,
+    pub(crate) tallies: Tallies,
     families: Families,
     ok: Counter,
     seconds: Histogram,
@@ -205,6 +237,7 @@ impl Metrics {
         let families = self.models.clone();
         Arc::new(ModelMetrics {
             name: name.into(),
+            tallies: Tallies::default(),
             ok: families.requests.get_or_create_owned(&with_outcome(name, "ok")),
             seconds: families.seconds.get_or_create_owned(&labels),
             queue_seconds: families.queue_seconds.get_or_create_owned(&labels),
@@ -227,11 +260,13 @@ impl ModelMetrics {
     pub(crate) fn passed(&self, rows: usize, took: Duration) {
         self.pass_seconds.observe(took.as_secs_f64());
         self.pass_rows.observe(rows as f64);
+        self.tallies.passes.add(took);
     }
 
     /// Counts a request that has its turn.
     pub(crate) fn waited(&self, time: Duration) {
         self.queue_seconds.observe(time.as_secs_f64());
+        self.tallies.queue.add(time);
     }
 
     /// Counts a prediction.
@@ -239,10 +274,15 @@ impl ModelMetrics {
         self.ok.inc();
         self.rows.inc_by(rows as u64);
         self.seconds.observe(took.as_secs_f64());
+        self.tallies.success.add(took);
+        self.tallies.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.tallies.last.store(now.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Counts a request that got none.
-    pub(crate) fn refused(&self, status: StatusCode) {
+    pub(crate) fn refused(&self, status: StatusCode, took: Duration) {
+        self.tallies.fail.add(took);
         let outcome = match status {
             StatusCode::SERVICE_UNAVAILABLE => "overloaded",
             status if status.is_server_error() => "failed",

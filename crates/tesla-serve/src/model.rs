@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 use tesla_core::explain::{Explained, Explainer};
 use tesla_core::{Bundle, Predictions, Predictor, Prepared, Ranked};
 use tesla_data::arrow::array::RecordBatch;
-use tokio::sync::Semaphore;
 
-use crate::config::{Batching, Limits};
+use crate::aside::{Aside, elsewhere};
+use crate::config::Batching;
 use crate::error::Failure;
 use crate::metrics::{Metrics, ModelMetrics};
 use crate::protocol::infer::image_of;
 use crate::protocol::lists::Lists;
 use crate::queue::Queue;
+use crate::server::Turn;
 
 /// More values than this are prepared on a thread that may be held up.
 const INLINE: usize = 4096;
@@ -43,9 +44,9 @@ pub(crate) struct Loaded {
     pub(crate) version: u64,
     predictor: Arc<Predictor>,
     queue: Queue,
-    /// Held while lists are made or rows explained: one request at a time, beside the queue.
-    aside: Arc<Semaphore>,
-    metrics: Arc<ModelMetrics>,
+    /// Where lists are made and rows explained, beside the queue.
+    aside: Aside,
+    pub(crate) metrics: Arc<ModelMetrics>,
 }
 
 impl Loaded {
@@ -64,7 +65,7 @@ impl Loaded {
             name: name.into(),
             version,
             queue: Queue::start(predictor.clone(), batching, metrics.clone())?,
-            aside: Arc::new(Semaphore::new(1)),
+            aside: Aside::default(),
             predictor,
             metrics,
         })
@@ -74,6 +75,24 @@ impl Loaded {
         self.predictor.bundle()
     }
 
+    /// About how many seconds the rows will take that wait now.
+    pub(crate) fn wait(&self) -> f64 {
+        self.queue.wait()
+    }
+
+    /// Counts a request of this model that is refused.
+    pub(crate) async fn counted<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let started = Instant::now();
+        let done = answer.await;
+        if let Err(failure) = &done {
+            self.metrics.refused(failure.status, started.elapsed());
+        }
+        done
+    }
+
     /// The way of a request: read, check and prepare its rows, wait for the network, and answer.
     /// `read` makes rows of the request's body, of about `size` values.
     ///
@@ -81,18 +100,42 @@ impl Loaded {
     /// When the request is at fault, or waits in vain.
     pub(crate) async fn predict<W: Send + 'static>(
         self: &Arc<Self>,
-        limits: &Limits,
-        deadline: Instant,
+        most: usize,
+        turn: Turn,
         size: usize,
         read: impl FnOnce(&Bundle) -> Result<Asked<W>, Failure> + Send + 'static,
     ) -> Result<(Predictions, W), Failure> {
         let started = Instant::now();
-        let done = self.run(limits, deadline, size, read).await;
-        match &done {
-            Ok((predictions, _)) => self.metrics.predicted(predictions.len(), started.elapsed()),
-            Err(failure) => self.metrics.refused(failure.status),
-        }
-        done
+        let deadline = turn.deadline;
+        // A small table takes less time than it takes to wake another thread.
+        let is_small = size <= INLINE && image_of(self.bundle()).is_none();
+        let model = self.clone();
+        let prepare = move || {
+            // Who has gone meanwhile is still at work until this is done.
+            let _turn = turn;
+            model.prepare(most, read)
+        };
+        let late = |_| {
+            let message = "the time of the request is over: try again later";
+            Failure::busy(message, self.wait())
+        };
+        let waiting = async {
+            let (prepared, wanted, time) = elsewhere(!is_small, prepare).await??;
+            let deadline = time.map_or(deadline, |time| deadline.min(started + time));
+            let asked = self.queue.ask(prepared, deadline);
+            let scores = tokio::time::timeout_at(deadline.into(), asked)
+                .await
+                .map_err(late)??;
+            Ok((scores, wanted))
+        };
+        let (scores, wanted) = tokio::time::timeout_at(deadline.into(), waiting)
+            .await
+            .map_err(late)
+            .flatten()?;
+        self.check(&scores)?;
+        let predictions = self.predictor.predictions(scores);
+        self.metrics.predicted(predictions.len(), started.elapsed());
+        Ok((predictions, wanted))
     }
 
     /// The items to show users next, where `read` says that this is asked for.
@@ -101,16 +144,17 @@ impl Loaded {
     /// When the request is at fault, or waits in vain.
     pub(crate) async fn lists(
         self: &Arc<Self>,
-        limits: &Limits,
-        deadline: Instant,
+        most: usize,
+        turn: Turn,
         read: impl FnOnce(&Bundle) -> Result<Option<Lists>, Failure> + Send + 'static,
     ) -> Result<Option<Vec<Ranked>>, Failure> {
-        let (started, most) = (Instant::now(), limits.rows);
-        let rank = move |model: &Self| {
+        let started = Instant::now();
+        let model = self.clone();
+        let rank = move || {
             let asked = read(model.bundle())?;
             asked.map(|lists| lists.rank(&model.predictor, most)).transpose()
         };
-        let done = self.aside(deadline, rank).await;
+        let done = self.aside.run(turn, rank).await;
         if let Ok(Some(lists)) = &done {
             self.metrics.predicted(lists.len(), started.elapsed());
         }
@@ -123,12 +167,12 @@ impl Loaded {
     /// When the request is at fault, or waits in vain.
     pub(crate) async fn explain(
         self: &Arc<Self>,
-        limits: &Limits,
-        deadline: Instant,
+        most: usize,
+        turn: Turn,
         read: impl FnOnce(&Bundle) -> Result<RecordBatch, Failure> + Send + 'static,
     ) -> Result<Vec<Explained>, Failure> {
-        let most = limits.rows;
-        let explain = move |model: &Self| {
+        let model = self.clone();
+        let explain = move || {
             let bundle = model.bundle();
             let rows = read(bundle)?;
             let count = rows.num_rows();
@@ -142,66 +186,7 @@ impl Loaded {
             let explainer = Explainer::new(bundle, model.predictor.device())?;
             Ok(explainer.explain(&rows, &wanted, &place)?)
         };
-        self.aside(deadline, explain).await
-    }
-
-    /// Does what takes longer than a prediction, when its turn has come.
-    async fn aside<T: Send + 'static>(
-        self: &Arc<Self>,
-        deadline: Instant,
-        work: impl FnOnce(&Self) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let model = self.clone();
-        let wait = async {
-            let turn = self.aside.clone().acquire_owned().await;
-            let turn = turn.map_err(Failure::internal)?;
-            let work = move || {
-                // Who has gone meanwhile still has the turn until this is done.
-                let _turn = turn;
-                work(&model)
-            };
-            tokio::task::spawn_blocking(work).await.map_err(Failure::internal)?
-        };
-        let late = |_| Failure::busy("the time of the request is over: try again later", 0.0);
-        let done = tokio::time::timeout_at(deadline.into(), wait)
-            .await
-            .map_err(late)
-            .flatten();
-        if let Err(failure) = &done {
-            self.metrics.refused(failure.status);
-        }
-        done
-    }
-
-    async fn run<W: Send + 'static>(
-        self: &Arc<Self>,
-        limits: &Limits,
-        deadline: Instant,
-        size: usize,
-        read: impl FnOnce(&Bundle) -> Result<Asked<W>, Failure> + Send + 'static,
-    ) -> Result<(Predictions, W), Failure> {
-        let most = limits.rows;
-        let started = Instant::now();
-        // A small table takes less time than it takes to wake another thread.
-        let is_small = size <= INLINE && image_of(self.bundle()).is_none();
-        let (prepared, wanted, time) = match is_small {
-            true => self.prepare(most, read)?,
-            false => {
-                let model = self.clone();
-                let prepare = move || model.prepare(most, read);
-                tokio::task::spawn_blocking(prepare)
-                    .await
-                    .map_err(Failure::internal)??
-            }
-        };
-        let deadline = time.map_or(deadline, |time| deadline.min(started + time));
-        let asked = self.queue.ask(prepared, deadline);
-        let late = |_| Failure::busy("the time of the request is over: try again later", 0.0);
-        let scores = tokio::time::timeout_at(deadline.into(), asked)
-            .await
-            .map_err(late)??;
-        self.check(&scores)?;
-        Ok((self.predictor.predictions(scores), wanted))
+        self.aside.run(turn, explain).await
     }
 
     /// A value far out of the range of training leaves the network as no number at all.
@@ -228,11 +213,21 @@ impl Loaded {
     }
 }
 
-fn check_rows(rows: usize, most: usize) -> Result<(), Failure> {
+/// # Errors
+/// When a request has more rows than it may.
+pub(crate) fn check_rows(rows: usize, most: usize) -> Result<(), Failure> {
     match rows > most {
         true => Err(Failure::bad_request(format!(
             "the request has {rows} rows: this server takes up to {most} at a time here"
         ))),
         false => Ok(()),
+    }
+}
+
+/// The numbers of some predictions.
+pub(crate) fn values(predictions: &Predictions) -> usize {
+    match predictions {
+        Predictions::Classes { probabilities, .. } => probabilities.len(),
+        Predictions::Values(values) => values.len(),
     }
 }

@@ -7,10 +7,12 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tesla_core::{Predictor, Prepared};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::config::Batching;
 use crate::error::Failure;
@@ -24,6 +26,7 @@ const QUICK: f64 = 200e-6;
 /// Where requests wait for a model.
 pub(crate) struct Queue {
     shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -57,6 +60,8 @@ struct Job {
     entered: Instant,
     deadline: Instant,
     answer: oneshot::Sender<Result<Vec<f64>, Failure>>,
+    /// The request, for the log.
+    span: Span,
 }
 
 impl Job {
@@ -66,7 +71,7 @@ impl Job {
 }
 
 impl Queue {
-    /// Starts the thread. It ends when the queue is dropped and empty.
+    /// Starts the thread. It ends with the queue.
     pub(crate) fn start(
         predictor: Arc<Predictor>,
         batching: Batching,
@@ -80,10 +85,18 @@ impl Queue {
             metrics,
         });
         let worker = shared.clone();
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("tesla-model".into())
             .spawn(move || worker.work())?;
-        Ok(Self { shared })
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// About how many seconds the rows will take that wait now.
+    pub(crate) fn wait(&self) -> f64 {
+        self.shared.lock().wait()
     }
 
     /// What the network says of some rows. Whoever stops waiting leaves the queue.
@@ -102,12 +115,11 @@ impl Queue {
         {
             let mut state = self.shared.lock();
             if state.jobs.len() >= self.shared.batching.queue {
-                let seconds = state.rows as f64 * state.seconds_per_row;
                 let message = format!(
                     "{} requests wait for this model and no more may: try again later",
                     state.jobs.len()
                 );
-                return Err(Failure::busy(message, seconds));
+                return Err(Failure::busy(message, state.wait()));
             }
             let rows = prepared.len();
             let job = Job {
@@ -117,6 +129,7 @@ impl Queue {
                 entered: Instant::now(),
                 deadline,
                 answer,
+                span: Span::current(),
             };
             if self.shared.is_quick(&state, rows) {
                 state.busy = true;
@@ -142,6 +155,10 @@ impl Drop for Queue {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_one();
+        // Whoever drops the queue frees the model, and not the thread that ends.
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -174,10 +191,12 @@ impl Shared {
         drop(parts);
         let took = started.elapsed();
         self.metrics.passed(rows, took);
-        let scores = match scores {
+        // The log names one of the requests that fail together.
+        let span = pass.first().map_or(Span::none(), |(job, _)| job.span.clone());
+        let scores = span.in_scope(|| match scores {
             Ok(scores) => scores.map_err(Failure::from),
             Err(_) => Err(Failure::internal("a panic in the network")),
-        };
+        });
         let unfinished = match scores {
             Ok(scores) => hand_out(pass, &scores, rows),
             Err(failure) => {
@@ -248,6 +267,11 @@ fn hand_out(pass: Pass, scores: &[f64], rows: usize) -> Vec<Job> {
 }
 
 impl State {
+    /// About how many seconds the rows will take that wait now.
+    fn wait(&self) -> f64 {
+        self.rows as f64 * self.seconds_per_row
+    }
+
     /// Notes how long a pass took.
     fn took(&mut self, rows: usize, seconds: f64) {
         let lately = |before: f64, now: f64| match before {
@@ -267,14 +291,14 @@ impl State {
                 break;
             };
             self.rows -= job.left();
-            if job.answer.is_closed() {
-                metrics.cancelled.inc();
+            // Nobody waits longer than that either, so this comes first: who is late has not left.
+            if job.deadline <= now {
+                let message = "the request waited until its time was over: try again later";
+                let _ = job.answer.send(Err(Failure::busy(message, self.wait())));
                 continue;
             }
-            if job.deadline <= now {
-                let seconds = self.rows as f64 * self.seconds_per_row;
-                let message = "the request waited until its time was over: try again later";
-                let _ = job.answer.send(Err(Failure::busy(message, seconds)));
+            if job.answer.is_closed() {
+                metrics.cancelled.inc();
                 continue;
             }
             if job.next == 0 {
@@ -285,5 +309,58 @@ impl State {
             pass.push((job, rows));
         }
         pass
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::tests::{predictor, row};
+
+    /// A job of one row, and who waits for it.
+    fn job(
+        predictor: &Predictor,
+        deadline: Instant,
+    ) -> (Job, oneshot::Receiver<Result<Vec<f64>, Failure>>) {
+        let rows = [json!(row([5.0, 3.0, 1.0, 0.2])).as_object().unwrap().clone()];
+        let rows = predictor.bundle().contract.from_json(&rows).unwrap();
+        let (answer, waiting) = oneshot::channel();
+        let job = Job {
+            prepared: predictor.prepare(&rows).unwrap(),
+            next: 0,
+            scores: Vec::new(),
+            entered: Instant::now(),
+            deadline,
+            answer,
+            span: Span::none(),
+        };
+        (job, waiting)
+    }
+
+    #[test]
+    fn who_has_gone_or_is_late_is_left_out_and_counted_as_what_it_is() {
+        let (predictor, metrics) = (predictor(), Metrics::default().model("iris"));
+        let now = Instant::now();
+        let later = now + Duration::from_secs(60);
+        let mut state = State::default();
+        // Ten rows in a tenth of a second.
+        state.took(10, 0.1);
+        let (gone, _) = job(&predictor, later);
+        let (late, mut told) = job(&predictor, now);
+        let (late_and_gone, _) = job(&predictor, now);
+        let (good, _waits) = job(&predictor, later);
+        state.jobs.extend([gone, late, late_and_gone, good]);
+        state.rows = 450;
+        let pass = state.take(64, now, &metrics);
+        assert_eq!(pass.len(), 1);
+        assert!(state.jobs.is_empty());
+        assert_eq!(metrics.cancelled.get(), 1);
+        let failure = told.try_recv().unwrap().unwrap_err();
+        assert_eq!(failure.status, 503);
+        // 448 rows waited behind it, a hundredth of a second each.
+        assert_eq!(failure.retry_after, Some(5));
     }
 }

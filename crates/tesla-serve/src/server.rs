@@ -5,32 +5,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::http::request::Parts;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tesla_core::Predictor;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tracing::Instrument;
 
 use crate::config::Config;
 use crate::error::{self, Failure};
-use crate::model::{Asked, Loaded};
+use crate::loader::Loader;
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
-use crate::protocol::invocations::{self, Invocation};
-use crate::protocol::{infer, lists, rest, rows};
+use crate::protocol::grpc;
 use crate::store::Store;
-use crate::{body, openapi};
+use crate::{body, handlers, openapi};
 
 /// What the server calls itself.
 pub(crate) const NAME: &str = "tesla";
 /// What it does beyond the protocol's core.
-pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
+pub(crate) const EXTENSIONS: [&str; 3] = ["binary_tensor_data", "model_repository", "statistics"];
 /// The header by which a request is found in the log.
 const REQUEST_ID: &str = "x-request-id";
 
@@ -52,8 +50,12 @@ impl Model {
 /// What all requests share.
 pub(crate) struct Server {
     pub(crate) store: Arc<Store>,
+    /// Who changes what is served.
+    pub(crate) loader: Loader,
     /// Room for requests at work.
-    requests: Semaphore,
+    requests: Arc<Semaphore>,
+    /// Room for their bodies.
+    bodies: body::Room,
     /// Whether the server is about to end.
     pub(crate) draining: AtomicBool,
     /// What this run's request ids start with, and their count.
@@ -98,8 +100,11 @@ impl Refusals {
 impl Server {
     pub(crate) fn new(store: Arc<Store>) -> Self {
         let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let limits = store.config().limits;
         Self {
-            requests: Semaphore::new(store.config().limits.requests.min(Semaphore::MAX_PERMITS)),
+            loader: Loader::start(store.clone()),
+            requests: Arc::new(Semaphore::new(limits.requests.min(Semaphore::MAX_PERMITS))),
+            bodies: body::Room::new(limits.body),
             store,
             draining: AtomicBool::new(false),
             ids: (started.map_or(0, |d| d.as_nanos() as u32), AtomicU64::new(0)),
@@ -112,8 +117,26 @@ impl Server {
     }
 }
 
-type Shared = State<Arc<Server>>;
-type Answer<T = Json<Value>> = Result<T, Failure>;
+/// A request's place among those at work, for as long as anybody works on it, and when it must be over.
+#[derive(Clone)]
+pub(crate) struct Turn {
+    pub(crate) deadline: Instant,
+    _place: Arc<(Option<OwnedSemaphorePermit>, body::Held)>,
+}
+
+impl Turn {
+    /// A turn that takes no place.
+    #[cfg(test)]
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            _place: Arc::default(),
+        }
+    }
+}
+
+pub(crate) type Shared = State<Arc<Server>>;
+pub(crate) type Answer<T = Json<Value>> = Result<T, Failure>;
 
 /// The routes with the models given, for a program that has a server of its own.
 pub fn router(models: Vec<Model>) -> Router {
@@ -138,39 +161,21 @@ pub(crate) fn store_of(models: Vec<Model>) -> Store {
 
 pub(crate) fn routes(server: Arc<Server>) -> Router {
     let limit = server.store.config().limits.body;
-    let grpc = GrpcInferenceServiceServer::new(server.clone())
+    let service = GrpcInferenceServiceServer::new(server.clone())
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip)
         .max_decoding_message_size(limit);
-    Router::new()
+    let grpc = Router::new()
+        .route_service("/inference.GRPCInferenceService/{method}", service)
+        .route_layer(from_fn_with_state(server.clone(), message));
+    let pages = Router::new()
         .route("/", get(|| async { openapi::page(openapi::PLAYGROUND) }))
         .route("/docs", get(|| async { openapi::page(openapi::DOCS) }))
-        .route("/openapi.json", get(document))
-        .route("/metrics", get(metrics))
-        .route("/ping", get(live))
-        .route("/health", get(live))
-        .route("/invocations", post(invoke_only))
-        .route("/v1/models", get(models))
-        .route("/v1/models/{model}", get(description))
-        .route("/v1/models/{model}/predict", post(predict))
-        .route("/v1/models/{model}/explain", post(explain))
-        .route("/v1/models/{model}/invocations", post(invoke))
-        .route("/v2", get(server_metadata))
-        .route("/v2/health/live", get(live))
-        .route("/v2/health/ready", get(ready))
-        .route("/v2/models/{model}", get(metadata))
-        .route("/v2/models/{model}/ready", get(model_ready))
-        .route("/v2/models/{model}/config", get(config))
-        .route("/v2/models/{model}/infer", post(infer))
-        .route("/v2/models/{model}/versions/{version}", get(metadata))
-        .route("/v2/models/{model}/versions/{version}/ready", get(model_ready))
-        .route("/v2/models/{model}/versions/{version}/config", get(config))
-        .route("/v2/models/{model}/versions/{version}/infer", post(infer))
-        .route("/v2/repository/index", get(index).post(index))
-        .route("/v2/repository/models/{model}/load", post(load))
-        .route("/v2/repository/models/{model}/unload", post(unload))
-        .route("/v2/repository/models/{model}/rollback", post(roll_back))
-        .route_service("/inference.GRPCInferenceService/{method}", grpc)
+        .route("/openapi.json", get(handlers::document));
+    handlers::addresses()
+        .into_iter()
+        .fold(pages, |routes, (_, address, answer)| routes.route(address, answer))
+        .merge(grpc)
         .method_not_allowed_fallback(|| async {
             Failure::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -184,8 +189,13 @@ pub(crate) fn routes(server: Arc<Server>) -> Router {
         .with_state(server)
 }
 
-/// Around every request: who asks, whether there is room, an id, a panic that must not spread, and
-/// what is counted and logged. What was sent is not logged.
+/// Whether an address answers everybody, key or not: probes, and pages that ask for one.
+pub(crate) fn is_open(path: &str) -> bool {
+    matches!(path, "/" | "/docs" | "/ping" | "/health" | "/v2/health/live" | "/v2/health/ready")
+}
+
+/// Around every request: who asks, an id, a panic that must not spread, and what is counted and logged.
+/// What was sent is not logged.
 async fn observe(State(server): Shared, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let config = server.store.config();
@@ -201,30 +211,20 @@ async fn observe(State(server): Shared, request: Request, next: Next) -> Respons
     metrics.in_flight.inc();
     let done = InFlight(&metrics.in_flight);
 
-    let is_open = matches!(
-        uri.path(),
-        "/" | "/docs" | "/ping" | "/health" | "/v2/health/live" | "/v2/health/ready"
-    );
-    let response = if !is_open && !config.keys.admit(request.headers()) {
+    let response = if !is_open(uri.path()) && !config.keys.admit(request.headers()) {
         let message = "this server asks for a key: send `Authorization: Bearer KEY`";
         refuse(Failure::new(StatusCode::UNAUTHORIZED, message), is_grpc)
-    } else if is_open || uri.path() == "/metrics" {
-        guarded(next.run(request)).await
     } else {
-        match server.requests.try_acquire() {
-            Ok(_permit) => guarded(next.run(request)).await,
-            Err(_) => {
-                let message = "as many requests are at work as may be: try again later";
-                refuse(Failure::busy(message, 1.0), is_grpc)
-            }
-        }
+        // What is logged on the way carries the id too.
+        let span = tracing::error_span!("request", id);
+        guarded(next.run(request), is_grpc).instrument(span).await
     };
     drop(done);
     let mut response = match is_grpc {
         true => blamed(response),
         false => body::pack(response, accepted).await,
     };
-    let status = response.status();
+    let status = status_of(&response);
     metrics.answered(status);
     server.log(&id, &method, uri.path(), status, started.elapsed());
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -262,12 +262,29 @@ fn blamed(mut response: Response) -> Response {
     response
 }
 
+/// The status of an answer; gRPC has one of its own, in a header where there is nothing else to say.
+fn status_of(response: &Response) -> StatusCode {
+    let is_later = response.headers().contains_key(header::RETRY_AFTER);
+    match tonic::Status::from_header_map(response.headers()).map(|status| status.code()) {
+        None | Some(tonic::Code::Ok) => response.status(),
+        Some(tonic::Code::Unauthenticated) => StatusCode::UNAUTHORIZED,
+        Some(tonic::Code::NotFound | tonic::Code::Unimplemented) => StatusCode::NOT_FOUND,
+        Some(tonic::Code::DeadlineExceeded) => StatusCode::REQUEST_TIMEOUT,
+        Some(tonic::Code::ResourceExhausted) if is_later => StatusCode::SERVICE_UNAVAILABLE,
+        Some(tonic::Code::ResourceExhausted | tonic::Code::OutOfRange) => {
+            StatusCode::PAYLOAD_TOO_LARGE
+        }
+        Some(tonic::Code::InvalidArgument) => StatusCode::BAD_REQUEST,
+        Some(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 /// A panic costs one request.
-async fn guarded(answer: impl Future<Output = Response>) -> Response {
+async fn guarded(answer: impl Future<Output = Response>, is_grpc: bool) -> Response {
     let mut answer = std::pin::pin!(answer);
     std::future::poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx)));
-        polled.unwrap_or_else(|_| Poll::Ready(Failure::internal("a panic").into_response()))
+        polled.unwrap_or_else(|_| Poll::Ready(refuse(Failure::internal("a panic"), is_grpc)))
     })
     .await
 }
@@ -311,216 +328,158 @@ impl Server {
         }
     }
 
-    /// When a request that starts now must be over.
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.store.config().limits.time
-    }
-
-    async fn read(&self, request: Request, deadline: Instant) -> Answer<(HeaderMap, Bytes)> {
-        let (parts, body) = request.into_parts();
-        let read = body::read(body, &parts.headers, self.store.config().limits.body);
+    /// Reads a body as it comes, of at most `limit` bytes, and then gives the request its place: who is
+    /// slow to send keeps nobody else from theirs.
+    async fn receive(
+        &self,
+        headers: &HeaderMap,
+        body: Body,
+        limit: usize,
+    ) -> Answer<(Bytes, Turn)> {
+        let deadline = Instant::now() + self.store.config().limits.time;
+        let full = || {
+            let message =
+                "the bodies of other requests take all the room there is: try again later";
+            Failure::busy(message, self.wait())
+        };
+        let read = body::collect(body, headers, limit, &self.bodies, full);
         let late = |_| {
             let message = "the body did not arrive in time";
             Failure::new(StatusCode::REQUEST_TIMEOUT, message)
         };
-        let bytes = tokio::time::timeout_at(deadline.into(), read).await.map_err(late)??;
-        Ok((parts.headers, bytes))
+        let (bytes, held) =
+            tokio::time::timeout_at(deadline.into(), read).await.map_err(late)??;
+        let place = self.requests.clone().try_acquire_owned().map_err(|_| {
+            let message = "as many requests are at work as may be: try again later";
+            Failure::busy(message, self.wait())
+        })?;
+        let _place = Arc::new((Some(place), held));
+        Ok((bytes, Turn { deadline, _place }))
+    }
+
+    /// A request's header, its body, and its turn.
+    pub(crate) async fn read(&self, request: Request) -> Answer<(HeaderMap, Bytes, Turn)> {
+        let limit = self.store.config().limits.body;
+        let (parts, body) = request.into_parts();
+        let (packed, turn) = self.receive(&parts.headers, body, limit).await?;
+        let body = body::unpack(packed, &parts.headers, limit).await?;
+        Ok((parts.headers, body, turn))
+    }
+
+    /// About how many seconds the rows will take that wait now, of all models.
+    fn wait(&self) -> f64 {
+        self.store.current().iter().map(|model| model.wait()).sum()
     }
 }
 
-/// The model of an address, and its version where it has one.
-struct Named(String, Option<String>);
-
-impl FromRequestParts<Arc<Server>> for Named {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &Arc<Server>) -> Answer<Self> {
-        let bad = |_: PathRejection| Failure::bad_request("the address is not UTF-8");
-        let Path(mut names) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(bad)?;
-        let version = match names.len() {
-            2.. => names.pop().map(|(_, version)| version),
-            _ => None,
-        };
-        Ok(Self(names.pop().map(|(_, name)| name).unwrap_or_default(), version))
-    }
-}
-
-impl Named {
-    fn find(&self, server: &Server) -> Answer<Arc<Loaded>> {
-        server.store.find(&self.0, self.1.as_deref())
-    }
-}
-
-async fn live() -> Json<Value> {
-    Json(json!({ "live": true }))
-}
-
-async fn ready(State(server): Shared) -> Response {
-    match server.is_ready() {
-        true => Json(json!({ "ready": true })).into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "ready": false }))).into_response(),
-    }
-}
-
-async fn server_metadata() -> Json<Value> {
-    Json(json!({ "name": NAME, "version": env!("CARGO_PKG_VERSION"), "extensions": EXTENSIONS }))
-}
-
-async fn metadata(State(server): Shared, named: Named) -> Answer {
-    let model = named.find(&server)?;
-    Ok(Json(rest::metadata(&model, &server.store.versions(&model.name))))
-}
-
-async fn model_ready(State(server): Shared, named: Named) -> Answer {
-    named.find(&server)?;
-    Ok(Json(json!({ "name": named.0, "ready": true })))
-}
-
-/// The models that answer, with what their rows look like.
-async fn models(State(server): Shared) -> Json<Value> {
-    let current = server.store.current();
-    let models: Vec<Value> = current.iter().map(|model| openapi::described(model)).collect();
-    Json(json!({ "models": models }))
-}
-
-async fn description(State(server): Shared, named: Named) -> Answer {
-    Ok(Json(openapi::described(&*named.find(&server)?)))
-}
-
-/// What a client of the protocol may want to know of batching.
-async fn config(State(server): Shared, named: Named) -> Answer {
-    let model = named.find(&server)?;
-    let batching = server.store.config().batching;
-    Ok(Json(json!({
-        "name": model.name,
-        "platform": infer::platform(model.bundle()),
-        "max_batch_size": 0,
-        "dynamic_batching": {
-            "preferred_batch_size": [batching.rows],
-            "max_queue_delay_microseconds": batching.delay.as_micros() as u64,
-        },
-    })))
-}
-
-async fn infer(State(server): Shared, named: Named, request: Request) -> Answer<Response> {
-    let model = named.find(&server)?;
-    let deadline = server.deadline();
-    let (headers, body) = server.read(request, deadline).await?;
-    let length = headers.get(rest::JSON_LENGTH).cloned();
-    let read = {
-        let body = body.clone();
-        move |bundle: &_| {
-            let (wanted, tensors) = rest::parse(&body, length.as_ref(), bundle)?;
-            // 0 is how clients say that they do not mind.
-            let time = wanted.timeout.filter(|time| *time > 0).map(Duration::from_micros);
-            let rows = infer::rows(tensors, bundle)?;
-            Ok(Asked { rows, wanted, time })
-        }
+/// Before gRPC's own layer, which would wait for the rest of a message for ever.
+async fn message(State(server): Shared, request: Request, next: Next) -> Response {
+    let limit = server.store.config().limits.body;
+    let (mut parts, body) = request.into_parts();
+    let opened = async {
+        // Before a message stand five bytes.
+        let (bytes, turn) = server.receive(&parts.headers, body, limit.saturating_add(5)).await?;
+        Ok((grpc::open(bytes, limit).await?, turn))
     };
-    let limits = &server.store.config().limits;
-    let (predictions, wanted) = model.predict(limits, deadline, body.len() / 8, read).await?;
-    rest::respond(&model, &wanted, predictions)
-}
-
-async fn predict(State(server): Shared, named: Named, request: Request) -> Answer<Response> {
-    let model = named.find(&server)?;
-    let deadline = server.deadline();
-    let (headers, body) = server.read(request, deadline).await?;
-    let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
-    let limits = &server.store.config().limits;
-    if let Some(body) = rows.lists(model.bundle()) {
-        let asked = model.lists(limits, deadline, move |bundle| lists::parse(&body, bundle));
-        if let Some(lists) = asked.await? {
-            return Ok(Json(lists::respond(&model, lists)).into_response());
+    match opened.await {
+        Ok((bytes, turn)) => {
+            parts.extensions.insert(turn);
+            next.run(Request::from_parts(parts, Body::from(bytes))).await
         }
+        Err(failure) => refuse(failure, true),
     }
-    let read = |size, rows: rows::Rows| {
-        model.predict(limits, deadline, size, move |bundle| Ok(rows.read(bundle)?.into()))
-    };
-    let (predictions, ()) = read(rows.size(), rows).await?;
-    rows::respond(&model, &predictions)
-}
-
-async fn explain(State(server): Shared, named: Named, request: Request) -> Answer {
-    let model = named.find(&server)?;
-    let deadline = server.deadline();
-    let (headers, body) = server.read(request, deadline).await?;
-    let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
-    let limits = &server.store.config().limits;
-    let explained = model
-        .explain(limits, deadline, move |bundle| rows.read(bundle))
-        .await?;
-    let (name, version) = (&model.name, model.version.to_string());
-    Ok(Json(json!({ "model": name, "version": version, "explanations": explained })))
-}
-
-async fn invoke(State(server): Shared, named: Named, request: Request) -> Answer {
-    let model = named.find(&server)?;
-    run_invocation(&server, model, request).await
-}
-
-async fn invoke_only(State(server): Shared, request: Request) -> Answer {
-    let model = server.store.only()?;
-    run_invocation(&server, model, request).await
-}
-
-async fn run_invocation(server: &Server, model: Arc<Loaded>, request: Request) -> Answer {
-    let deadline = server.deadline();
-    let (headers, body) = server.read(request, deadline).await?;
-    let asked = Invocation::new(body, headers.get(header::CONTENT_TYPE))?;
-    let limits = &server.store.config().limits;
-    let size = asked.size();
-    let read = move |bundle: &_| Ok(asked.read(bundle)?.into());
-    let (predictions, ()) = model.predict(limits, deadline, size, read).await?;
-    Ok(Json(invocations::respond(&predictions)))
-}
-
-async fn index(State(server): Shared) -> Json<Value> {
-    Json(json!(server.store.list()))
-}
-
-async fn load(State(server): Shared, named: Named) -> Answer {
-    control(server, move |store| store.load(&named.0)).await
-}
-
-async fn unload(State(server): Shared, named: Named) -> Answer {
-    control(server, move |store| store.unload(&named.0)).await
-}
-
-async fn roll_back(State(server): Shared, named: Named) -> Answer {
-    control(server, move |store| store.roll_back(&named.0).map(|_| ())).await
-}
-
-/// Changes what is served, if clients may.
-async fn control(
-    server: Arc<Server>,
-    change: impl FnOnce(&Store) -> Result<(), Failure> + Send + 'static,
-) -> Answer {
-    if !server.store.config().control {
-        let message = "clients may not load models here: start the server with `--control`";
-        return Err(Failure::new(StatusCode::FORBIDDEN, message));
-    }
-    let store = server.store.clone();
-    tokio::task::spawn_blocking(move || change(&store))
-        .await
-        .map_err(Failure::internal)??;
-    Ok(Json(json!({})))
-}
-
-async fn metrics(State(server): Shared) -> Response {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], server.store.metrics.text()).into_response()
-}
-
-async fn document(State(server): Shared) -> Json<Value> {
-    Json(openapi::document(&server.store.current()))
 }
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
     use super::*;
+
+    /// A log of one thread: the fields of spans, and of events with those of the span they are in.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Log>>);
+
+    #[derive(Default)]
+    struct Log {
+        spans: Vec<String>,
+        entered: Vec<u64>,
+        events: Vec<String>,
+    }
+
+    struct Written(String);
+
+    impl Visit for Written {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0 += &format!("{field}={value:?} ");
+        }
+    }
+
+    impl Subscriber for Lines {
+        fn enabled(&self, what: &Metadata<'_>) -> bool {
+            what.target().starts_with("tesla")
+        }
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            let mut written = Written(String::new());
+            span.record(&mut written);
+            let mut log = self.0.lock().unwrap();
+            log.spans.push(written.0);
+            Id::from_u64(log.spans.len() as u64)
+        }
+        fn event(&self, event: &Event<'_>) {
+            let mut log = self.0.lock().unwrap();
+            let span = log.entered.last().map(|id| log.spans[*id as usize - 1].clone());
+            let mut written = Written(span.unwrap_or_default());
+            event.record(&mut written);
+            log.events.push(written.0);
+        }
+        fn enter(&self, span: &Id) {
+            self.0.lock().unwrap().entered.push(span.into_u64());
+        }
+        fn exit(&self, _: &Id) {
+            self.0.lock().unwrap().entered.pop();
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+    }
+
+    #[test]
+    fn a_panic_costs_one_request_which_the_log_names() {
+        let server = Arc::new(Server::new(Arc::new(Store::without_files(Config::default()))));
+        let routes: Router = Router::new()
+            .route("/panics", get(async || -> Response { panic!("expected here") }))
+            .layer(from_fn_with_state(server.clone(), observe))
+            .with_state(server);
+        let log = Lines::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let ask = |kind: &str| {
+            let request = Request::get("/panics").header("x-request-id", "mine");
+            let request = request.header("content-type", kind).body(Body::empty()).unwrap();
+            runtime.block_on(routes.clone().oneshot(request)).unwrap()
+        };
+        let (plain, grpc) = tracing::subscriber::with_default(log.clone(), || {
+            // Whether a line is wanted is remembered from the first time, which may be another test's.
+            ask("");
+            tracing::callsite::rebuild_interest_cache();
+            log.0.lock().unwrap().events.clear();
+            (ask(""), ask("application/grpc"))
+        });
+        assert_eq!(plain.status(), 500);
+        let status = tonic::Status::from_header_map(grpc.headers()).unwrap();
+        assert_eq!((status.code(), status.message()), (tonic::Code::Internal, error::INTERNAL));
+        let log = log.0.lock().unwrap();
+        let said = |part: &str| log.events.iter().filter(|line| line.contains(part)).count();
+        assert_eq!(
+            said("id=\"mine\" message=a prediction failed error=a panic"),
+            2,
+            "{:?}",
+            log.events
+        );
+        assert_eq!(said("message=refused id=\"mine\""), 2, "{:?}", log.events);
+    }
 
     #[test]
     fn a_flood_of_refusals_is_a_few_lines_that_count_the_others() {

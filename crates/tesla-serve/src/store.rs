@@ -1,17 +1,17 @@
-//! The models of a server: found in files and folders, loaded, replaced and rolled back while
+//! The models of a server: loaded from what `folders.rs` finds, replaced and rolled back while
 //! requests go on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::SystemTime;
 
 use serde::Serialize;
 use tesla_core::{Bundle, Device, Predictor};
 
 use crate::config::Config;
 use crate::error::{Error, Failure, Result};
+use crate::folders::{self, Found, Root, Seen, Stamp, stamp};
 use crate::metrics::Metrics;
 use crate::model::Loaded;
 
@@ -19,8 +19,8 @@ use crate::model::Loaded;
 /// whatever happens to the store meanwhile.
 pub struct Store {
     served: RwLock<Arc<Served>>,
-    /// Held while models are loaded, so that only one thread does.
-    loader: Mutex<Loader>,
+    /// Held while what is served changes, so that only one thread changes it.
+    known: Mutex<Known>,
     /// Where models of files go; a store without files has none.
     device: Option<Device>,
     config: Config,
@@ -44,43 +44,51 @@ impl Entry {
         let pinned = self.pinned.and_then(|version| self.versions.get(&version));
         pinned.or_else(|| self.versions.values().next_back())
     }
+
+    /// Keeps the newest versions, and the one that answers.
+    fn trim(&mut self, most: usize) {
+        let current = self.current().map(|model| model.version);
+        let newest: BTreeSet<u64> = self.versions.keys().rev().take(most.max(1)).copied().collect();
+        self.versions
+            .retain(|version, _| newest.contains(version) || Some(*version) == current);
+    }
 }
 
 /// Where models come from, and what is known of the files.
 #[derive(Default)]
-struct Loader {
+struct Known {
     roots: Vec<Root>,
     files: BTreeMap<PathBuf, File>,
     /// Files that were new, changed or gone at the last look, and how they looked.
     unsettled: BTreeMap<PathBuf, Option<Stamp>>,
+    /// Folders that could not be read at the last look, and why.
+    unread: BTreeMap<PathBuf, String>,
     /// Models that a client unloaded: they stay away until one loads them.
     unloaded: BTreeSet<String>,
-}
-
-struct Root {
-    path: PathBuf,
-    /// What to call the one model that is there.
-    name: Option<String>,
+    /// The last number of every model there ever was: none is given twice.
+    numbers: BTreeMap<String, u64>,
+    /// Versions that were replaced, while requests still have them. Whoever changes the store frees
+    /// them, so that one thread gives back the memory that it took.
+    retired: Vec<Arc<Loaded>>,
 }
 
 /// A model file as it was when it was loaded, or could not be.
 struct File {
     stamp: Stamp,
     name: String,
-    /// The version it became.
+    /// The version it became when it could last be loaded.
     version: Option<u64>,
+    /// Why it could not.
+    failed: Option<String>,
 }
 
-/// Size and time of a file: when both are the same, so is the file.
-type Stamp = (u64, Option<SystemTime>);
-
-/// A model file in a folder.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Found {
-    name: String,
-    /// The number of its folder, if it has one.
-    version: Option<u64>,
-    path: PathBuf,
+/// How a look goes.
+struct Look<'a> {
+    /// Only files count that looked the same at the last look, as in `before`.
+    settled: bool,
+    before: BTreeMap<PathBuf, Option<Stamp>>,
+    /// Only this model, and again what failed before.
+    only: Option<&'a str>,
 }
 
 /// One line of the list of models.
@@ -112,7 +120,7 @@ impl Store {
     pub fn without_files(config: Config) -> Self {
         Self {
             served: RwLock::default(),
-            loader: Mutex::default(),
+            known: Mutex::default(),
             device: None,
             config,
             metrics: Arc::default(),
@@ -125,25 +133,17 @@ impl Store {
     /// # Errors
     /// When a file cannot be loaded, or a folder has no model that can.
     pub fn add(&self, path: &Path, name: Option<&str>) -> Result<()> {
-        let mut loader = self.loader();
-        std::fs::metadata(path).map_err(|source| Error::Io {
-            action: "read",
-            what: path.display().to_string(),
-            source,
-        })?;
-        let root = Root {
-            path: path.to_path_buf(),
-            name: name.map(str::to_string),
-        };
-        let found = root.find()?;
-        loader.roots.push(root);
+        let mut known = self.known();
+        let root = Root::new(path, name)?;
+        let found = root.find(&mut BTreeMap::new());
+        known.roots.push(root);
         if found.is_empty() {
             return Err(Error::Config(format!(
                 "`{}` holds no models: expected `NAME.tesla`, `NAME/model.tesla` or `NAME/VERSION/model.tesla`",
                 path.display()
             )));
         }
-        let failures = self.look(&mut loader, false, None);
+        let failures = self.look(&mut known, false, None);
         let is_any = found.iter().any(|found| self.find(&found.name, None).is_ok());
         match failures.into_iter().next() {
             Some(first) if !is_any => Err(first),
@@ -156,15 +156,13 @@ impl Store {
     /// # Errors
     /// When the system has no thread left for it.
     pub fn insert(&self, name: &str, predictor: Predictor) -> Result<()> {
-        let _loader = self.loader();
-        self.publish(name, predictor, None).map(|_| ())
+        self.publish(&mut self.known(), name, predictor, None).map(|_| ())
     }
 
     /// Looks for models that are new, changed or gone. A file counts once it looks the same twice: it
     /// may still be on its way.
     pub fn refresh(&self) {
-        let mut loader = self.loader();
-        self.look(&mut loader, true, None);
+        self.look(&mut self.known(), true, None);
     }
 
     /// Loads what the folders have under `name`, also if it was unloaded.
@@ -172,14 +170,13 @@ impl Store {
     /// # Errors
     /// When there is none, or it cannot be loaded; what was served before, if anything, still is.
     pub(crate) fn load(&self, name: &str) -> Result<(), Failure> {
-        let mut loader = self.loader();
-        loader.unloaded.remove(name);
-        let failures = self.look(&mut loader, false, Some(name));
+        let mut known = self.known();
+        known.unloaded.remove(name);
+        let failures = self.look(&mut known, false, Some(name));
         if let Some(failure) = failures.into_iter().next() {
             return Err(Failure::bad_request(format!("{failure}{}", self.still(name))));
         }
-        self.edit(name, |entry| entry.pinned = None);
-        self.announce(name);
+        self.edit(&mut known, name, |entry| entry.pinned = None);
         self.find(name, None).map(|_| ())
     }
 
@@ -188,12 +185,11 @@ impl Store {
     /// # Errors
     /// When there is no such model.
     pub(crate) fn unload(&self, name: &str) -> Result<(), Failure> {
-        let mut loader = self.loader();
+        let mut known = self.known();
         self.find(name, None)?;
-        loader.unloaded.insert(name.into());
-        loader.files.retain(|_, file| file.name != name);
-        self.edit(name, |entry| entry.versions.clear());
-        self.announce(name);
+        known.unloaded.insert(name.into());
+        known.files.retain(|_, file| file.name != name);
+        self.edit(&mut known, name, |entry| *entry = Entry::default());
         tracing::info!(model = name, "unloaded");
         Ok(())
     }
@@ -203,10 +199,10 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub(crate) fn roll_back(&self, name: &str) -> Result<u64, Failure> {
-        let _loader = self.loader();
+        let mut known = self.known();
         let current = self.find(name, None)?.version;
         let mut before = None;
-        self.edit(name, |entry| {
+        self.edit(&mut known, name, |entry| {
             before = entry
                 .versions
                 .range(..current)
@@ -217,9 +213,21 @@ impl Store {
         let version = before.ok_or_else(|| {
             Failure::bad_request(format!("`{name}` has no version before {current}"))
         })?;
-        self.announce(name);
         tracing::info!(model = name, version, "rolled back");
         Ok(version)
+    }
+
+    /// Frees the versions that no request has any more, and says whether others are left.
+    pub(crate) fn sweep(&self) -> bool {
+        let mut known = self.known();
+        known.sweep();
+        !known.retired.is_empty()
+    }
+
+    /// What `read` makes of the only model, when there is one only.
+    pub fn of_only<T>(&self, read: impl FnOnce(&str, &Bundle) -> T) -> Option<T> {
+        let only = self.only().ok()?;
+        Some(read(&only.name, only.bundle()))
     }
 
     /// The model under a name: the version that is asked for, or the current one.
@@ -313,91 +321,131 @@ impl Store {
         self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn loader(&self) -> MutexGuard<'_, Loader> {
-        self.loader.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares the folders with what is served. With `settled`, only files that looked the same at
-    /// the last look; with `only`, only that model, and again what failed before.
-    fn look(&self, loader: &mut Loader, settled: bool, only: Option<&str>) -> Vec<Error> {
+    fn has(&self, name: &str, version: u64) -> bool {
+        self.served()
+            .get(name)
+            .is_some_and(|entry| entry.versions.contains_key(&version))
+    }
+
+    /// Compares the folders with what is served, all of them or those of one model. The failures are
+    /// those of the newest files.
+    fn look(&self, known: &mut Known, settled: bool, only: Option<&str>) -> Vec<Error> {
+        let seen = folders::look(&known.roots);
+        let unread = known.note_unread(&seen);
+        let look = Look {
+            settled,
+            // Who asks for one model does not wait for its files, and leaves the others as they are.
+            before: match only {
+                None => std::mem::take(&mut known.unsettled),
+                Some(_) => BTreeMap::new(),
+            },
+            only,
+        };
         let mut failures = Vec::new();
-        let mut found = Vec::new();
-        for root in &loader.roots {
-            match root.find() {
-                Ok(some) => found.extend(some),
-                Err(error) => {
-                    tracing::warn!(%error, "a folder of models cannot be read");
-                    return vec![error];
-                }
-            }
+        if only.is_some_and(|only| !seen.models.contains_key(only)) {
+            failures.extend(unread);
         }
-        newest(&mut found, self.config.versions);
-        found.retain(|f| !loader.unloaded.contains(&f.name) && only.is_none_or(|n| n == f.name));
-        let before = std::mem::take(&mut loader.unsettled);
-        for found in &found {
-            let Some(stamp) = stamp(&found.path) else {
-                continue;
-            };
-            let retry = |file: &File| only.is_some() && file.version.is_none();
-            if loader
-                .files
-                .get(&found.path)
-                .is_some_and(|f| f.stamp == stamp && !retry(f))
-            {
-                continue;
+        for (name, files) in &seen.models {
+            if only.is_none_or(|only| only == name) && !known.unloaded.contains(name) {
+                failures.extend(self.load_newest(known, name, files, &look));
             }
-            if settled && before.get(&found.path) != Some(&Some(stamp)) {
-                loader.unsettled.insert(found.path.clone(), Some(stamp));
-                continue;
-            }
-            let loaded = self.load_file(found);
-            let file = File {
-                stamp,
-                name: found.name.clone(),
-                version: loaded.as_ref().ok().copied(),
-            };
-            loader.files.insert(found.path.clone(), file);
-            failures.extend(loaded.err());
         }
         if only.is_none() {
-            self.drop_absent(loader, &found, settled, &before);
+            self.drop_absent(known, &seen, &look);
         }
+        known.sweep();
         failures
     }
 
-    /// Takes away the versions whose files are gone.
-    fn drop_absent(
+    /// Loads the files of a model, the newest first, until as many versions are there as may be. A file
+    /// that cannot be loaded does not count: it must not push out one that can.
+    fn load_newest(
         &self,
-        loader: &mut Loader,
-        found: &[Found],
-        settled: bool,
-        before: &BTreeMap<PathBuf, Option<Stamp>>,
-    ) {
-        let absent = |path: &PathBuf| !found.iter().any(|f| f.path == *path);
-        let gone: Vec<PathBuf> = loader.files.keys().filter(|path| absent(path)).cloned().collect();
-        for path in gone {
-            if settled && before.get(&path) != Some(&None) {
-                loader.unsettled.insert(path, None);
-                continue;
+        known: &mut Known,
+        name: &str,
+        files: &[Found],
+        look: &Look<'_>,
+    ) -> Option<Error> {
+        let mut failure = None;
+        let mut good = 0;
+        for (at, found) in files.iter().enumerate() {
+            // A file without a number is nothing beside those that have one.
+            if good == self.config.versions.max(1) || (found.version.is_none() && good > 0) {
+                break;
             }
-            let Some(file) = loader.files.remove(&path) else {
+            let Some(stamp) = stamp(&found.path) else {
                 continue;
             };
-            let is_last = !loader.files.values().any(|other| other.name == file.name);
-            self.edit(&file.name, |entry| match (is_last, file.version) {
-                (true, _) => *entry = Entry::default(),
-                (false, Some(version)) => {
+            let file = known.files.get(&found.path);
+            let is_loaded =
+                file.is_some_and(|file| file.version.is_some_and(|v| self.has(name, v)));
+            let is_done =
+                file.filter(|file| file.stamp == stamp)
+                    .is_some_and(|file| match file.failed {
+                        Some(_) => look.only.is_none(),
+                        None => is_loaded,
+                    });
+            let is_settled = !look.settled || look.before.get(&found.path) == Some(&Some(stamp));
+            let is_good = match (is_done, is_settled) {
+                (true, _) => is_loaded,
+                (false, false) => {
+                    known.unsettled.insert(found.path.clone(), Some(stamp));
+                    is_loaded
+                }
+                (false, true) => match self.load_file(known, found, stamp) {
+                    Ok(_) => true,
+                    Err(error) => {
+                        if at == 0 {
+                            failure = Some(error);
+                        }
+                        is_loaded
+                    }
+                },
+            };
+            good += usize::from(is_good);
+        }
+        let newest = files.first().and_then(|found| known.files.get(&found.path));
+        let failed = newest.and_then(|file| file.failed.clone());
+        if self.served().get(name).is_none_or(|entry| entry.failed != failed) {
+            self.edit(known, name, |entry| entry.failed = failed);
+        }
+        failure
+    }
+
+    /// Takes away the versions whose files are gone.
+    fn drop_absent(&self, known: &mut Known, seen: &Seen, look: &Look<'_>) {
+        let gone: Vec<PathBuf> =
+            known.files.keys().filter(|path| seen.lacks(path)).cloned().collect();
+        for path in gone {
+            if look.settled && look.before.get(&path) != Some(&None) {
+                known.unsettled.insert(path, None);
+                continue;
+            }
+            let Some(file) = known.files.remove(&path) else {
+                continue;
+            };
+            let is_last = !known.files.values().any(|other| other.name == file.name);
+            let version = file.version.filter(|version| self.has(&file.name, *version));
+            self.edit(known, &file.name, |entry| {
+                if let Some(version) = version {
                     entry.versions.remove(&version);
                 }
-                (false, None) => entry.failed = None,
+                if is_last {
+                    *entry = Entry::default();
+                }
             });
-            self.announce(&file.name);
-            tracing::info!(model = file.name, version = file.version, "gone with its file");
+            if version.is_some() {
+                tracing::info!(model = file.name, version, "gone with its file");
+            }
         }
     }
 
     /// Loads a file beside what is served, checks it, and only then lets it answer.
-    fn load_file(&self, found: &Found) -> Result<u64> {
+    fn load_file(&self, known: &mut Known, found: &Found, stamp: Stamp) -> Result<u64> {
         let ready = || -> Result<Predictor> {
             let none = || Error::Config("a store without a device cannot load files".into());
             let device = self.device.as_ref().ok_or_else(none)?;
@@ -409,15 +457,22 @@ impl Store {
             Err(Error::Config(format!("`{}` cannot be loaded: a panic", found.path.display())))
         });
         let loaded =
-            ready.and_then(|predictor| self.publish(&found.name, predictor, found.version));
+            ready.and_then(|predictor| self.publish(known, &found.name, predictor, found.version));
         self.metrics.loaded(&found.name, loaded.is_ok());
         match &loaded {
             Ok(version) => tracing::info!(model = found.name, version, "loaded"),
             Err(error) => {
                 tracing::error!(model = found.name, %error, "not loaded{}", self.still(&found.name));
-                self.edit(&found.name, |entry| entry.failed = Some(error.to_string()));
             }
         }
+        let before = known.files.remove(&found.path).and_then(|file| file.version);
+        let file = File {
+            stamp,
+            name: found.name.clone(),
+            version: loaded.as_ref().ok().copied().or(before),
+            failed: loaded.as_ref().err().map(Error::to_string),
+        };
+        known.files.insert(found.path.clone(), file);
         loaded
     }
 
@@ -430,201 +485,89 @@ impl Store {
     }
 
     /// Lets a model answer from now on.
-    fn publish(&self, name: &str, predictor: Predictor, version: Option<u64>) -> Result<u64> {
-        let last = self
-            .served()
-            .get(name)
-            .and_then(|e| e.versions.keys().next_back().copied());
-        let version = version.unwrap_or(last.unwrap_or(0) + 1);
+    fn publish(
+        &self,
+        known: &mut Known,
+        name: &str,
+        predictor: Predictor,
+        version: Option<u64>,
+    ) -> Result<u64> {
+        let last = known.numbers.get(name).copied().unwrap_or(0);
+        let version = version.unwrap_or(last.saturating_add(1));
         let loaded = Loaded::new(name, version, predictor, self.config.batching, &self.metrics)
             .map_err(|source| Error::Io {
                 action: "start a thread for",
                 what: name.into(),
                 source,
             })?;
-        self.edit(name, |entry| {
-            if last.is_none_or(|last| version >= last) {
+        known.numbers.insert(name.into(), last.max(version));
+        self.edit(known, name, |entry| {
+            if entry
+                .versions
+                .keys()
+                .next_back()
+                .is_none_or(|newest| version >= *newest)
+            {
                 entry.pinned = None;
             }
-            entry.failed = None;
             entry.versions.insert(version, Arc::new(loaded));
-            while entry.versions.len() > self.config.versions.max(1) {
-                entry.versions.pop_first();
-            }
+            entry.trim(self.config.versions);
         });
-        self.announce(name);
         Ok(version)
     }
 
     /// Changes an entry: whoever looks sees the old one or the new one. An entry without versions and
     /// without a failure to tell is no more.
-    fn edit(&self, name: &str, change: impl FnOnce(&mut Entry)) {
+    fn edit(&self, known: &mut Known, name: &str, change: impl FnOnce(&mut Entry)) {
         let mut served = Served::clone(&self.served());
-        let mut entry = served.get(name).map(|e| Entry::clone(e)).unwrap_or_default();
+        let old = served.get(name).cloned().unwrap_or_default();
+        let mut entry = Entry::clone(&old);
         change(&mut entry);
+        let is_kept = |model: &Arc<Loaded>| {
+            entry
+                .versions
+                .get(&model.version)
+                .is_some_and(|kept| Arc::ptr_eq(kept, model))
+        };
+        let replaced = old.versions.values().filter(|model| !is_kept(model));
+        known.retired.extend(replaced.cloned());
+        let current = entry.current().map(|model| model.version);
         match entry.versions.is_empty() && entry.failed.is_none() {
             true => served.remove(name),
             false => served.insert(name.into(), Arc::new(entry)),
         };
-        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
-    }
-
-    fn announce(&self, name: &str) {
-        let served = self.served();
-        let current = served.get(name).and_then(|entry| entry.current());
-        self.metrics.version(name, current.map(|model| model.version));
-    }
-}
-
-impl Root {
-    fn find(&self) -> Result<Vec<Found>> {
-        if !self.path.is_dir() {
-            return Ok(vec![Found {
-                name: self.name.clone().unwrap_or_else(|| name_of(&self.path)),
-                version: None,
-                path: self.path.clone(),
-            }]);
-        }
-        let mut found = Vec::new();
-        for (name, path) in entries(&self.path)? {
-            let model = path.join("model.tesla");
-            if let (Some(stem), true) = (name.strip_suffix(".tesla"), path.is_file()) {
-                // `runs/digits` is a folder of one model, which is called `digits`.
-                let name = if stem == "model" {
-                    name_of(&path)
-                } else {
-                    stem.to_string()
-                };
-                found.push(Found {
-                    name,
-                    version: None,
-                    path,
-                });
-            } else if model.is_file() {
-                found.push(Found {
-                    name,
-                    version: None,
-                    path: model,
-                });
-            } else if path.is_dir() {
-                for (version, path) in entries(&path)? {
-                    let model = path.join("model.tesla");
-                    if let (Ok(version), true) = (version.parse(), model.is_file()) {
-                        let name = name.clone();
-                        found.push(Found {
-                            name,
-                            version: Some(version),
-                            path: model,
-                        });
-                    }
-                }
-            }
-        }
-        if let (Some(given), [only]) = (&self.name, found.as_mut_slice()) {
-            only.name = given.clone();
-        }
-        Ok(found)
-    }
-}
-
-/// `runs/digits/model.tesla` is called `digits`, `digits.tesla` too.
-fn name_of(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let folder = path.parent().and_then(Path::file_name);
-    match (stem.as_ref(), folder) {
-        ("model", Some(folder)) => folder.to_string_lossy().into_owned(),
-        (stem, _) => stem.to_string(),
-    }
-}
-
-/// What is in a folder, by name. Hidden entries are left out, and names that are not UTF-8.
-fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let fail = |source| Error::Io {
-        action: "read",
-        what: folder.display().to_string(),
-        source,
-    };
-    let mut entries = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        if let Ok(name) = entry.file_name().into_string()
-            && !name.starts_with('.')
-        {
-            entries.push((name, entry.path()));
-        }
-    }
-    entries.sort();
-    Ok(entries)
-}
-
-/// Of every model that has numbered versions the newest `count`, in ascending order, and nothing
-/// beside them.
-fn newest(found: &mut Vec<Found>, count: usize) {
-    found.sort();
-    let mut kept: Vec<Found> = Vec::new();
-    for model in std::mem::take(found).into_iter().rev() {
-        let of_name = kept.iter().filter(|k| k.name == model.name).count();
-        let room = if model.version.is_some() {
-            count.max(1)
-        } else {
-            1
-        };
-        if of_name < room {
-            kept.push(model);
-        }
-    }
-    kept.reverse();
-    *found = kept;
-}
-
-fn stamp(path: &Path) -> Option<Stamp> {
-    let data = std::fs::metadata(path).ok()?;
-    Some((data.len(), data.modified().ok()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn names(root: &Path, name: Option<&str>) -> Vec<(String, Option<u64>)> {
-        let root = Root {
-            path: root.into(),
-            name: name.map(str::to_string),
-        };
-        let mut found = root.find().unwrap();
-        newest(&mut found, 2);
-        found.into_iter().map(|f| (f.name, f.version)).collect()
-    }
-
-    #[test]
-    fn a_folder_of_models_is_read_by_its_names() {
-        let root = tempfile::tempdir().unwrap();
-        for path in [
-            "iris.tesla",
-            "adult/1/model.tesla",
-            "adult/2/model.tesla",
-            "adult/10/model.tesla",
-            "adult/last/model.tesla",
-            "digits/model.tesla",
-            "digits/report.html",
-            ".part/model.tesla",
-            "notes.txt",
-        ] {
-            let path = root.path().join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
-        }
-        let named = |name: &str, version| (name.to_string(), version);
-        assert_eq!(
-            names(root.path(), None),
-            [
-                named("adult", Some(2)),
-                named("adult", Some(10)),
-                named("digits", None),
-                named("iris", None),
-            ]
+        let served = Arc::new(served);
+        let before = std::mem::replace(
+            &mut *self.served.write().unwrap_or_else(PoisonError::into_inner),
+            served,
         );
-        assert_eq!(names(&root.path().join("digits"), None), [named("digits", None)]);
-        assert_eq!(names(&root.path().join("iris.tesla"), Some("x")), [named("x", None)]);
+        drop((before, old));
+        self.metrics.version(name, current);
+        known.sweep();
+    }
+}
+
+impl Known {
+    fn sweep(&mut self) {
+        self.retired.retain(|model| Arc::strong_count(model) > 1);
+    }
+
+    /// Notes the folders that cannot be read, and warns of those that could at the last look.
+    fn note_unread(&mut self, seen: &Seen) -> Vec<Error> {
+        let error = |(folder, why): (&PathBuf, &String)| {
+            Error::Config(format!(
+                "cannot read `{}`: {why}; the models in it stay as they are",
+                folder.display()
+            ))
+        };
+        for new in seen
+            .unread
+            .iter()
+            .filter(|(folder, _)| !self.unread.contains_key(*folder))
+        {
+            tracing::warn!(error = %error(new), "a folder of models was left out");
+        }
+        self.unread.clone_from(&seen.unread);
+        seen.unread.iter().map(error).collect()
     }
 }

@@ -7,11 +7,20 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
 use proptest::prelude::*;
+use prost::Message;
 use serde_json::{Value, json};
 use tesla_core::{Bundle, Device, DeviceChoice, Predictions, Predictor};
 use tower::ServiceExt;
 
+use crate::proto::infer_parameter::ParameterChoice;
+use crate::proto::model_infer_request::InferInputTensor;
+use crate::proto::{InferParameter, InferTensorContents, ModelInferRequest, ModelInferResponse};
 use crate::{Batching, Config, Keys, Limits, Store, router_of};
+
+mod limits;
+mod operation;
+mod protocols;
+mod versions;
 
 const COLUMNS: [&str; 4] = ["sepal_length", "sepal_width", "petal_length", "petal_width"];
 
@@ -20,7 +29,7 @@ fn golden() -> Bundle {
     Bundle::from_bytes("golden", bytes).unwrap()
 }
 
-fn predictor() -> Predictor {
+pub(crate) fn predictor() -> Predictor {
     golden()
         .predictor(&Device::open(DeviceChoice::Flex).unwrap())
         .unwrap()
@@ -36,7 +45,7 @@ fn get(path: &str) -> Request<Body> {
     Request::get(path).body(Body::empty()).unwrap()
 }
 
-fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -55,8 +64,53 @@ fn post(path: &str, kind: &str, body: impl Into<Body>) -> Request<Body> {
     request.body(body.into()).unwrap()
 }
 
-fn row(values: [f64; 4]) -> Value {
+pub(crate) fn row(values: [f64; 4]) -> Value {
     json!({ COLUMNS[0]: values[0], COLUMNS[1]: values[1], COLUMNS[2]: values[2], COLUMNS[3]: values[3] })
+}
+
+/// Where gRPC asks for predictions.
+const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+
+/// Rows of the iris model as gRPC sends them.
+fn grpc_message(rows: usize) -> ModelInferRequest {
+    let values = [5.1, 3.5, 1.4, 0.2];
+    let inputs = std::iter::zip(COLUMNS, values).map(|(name, value)| InferInputTensor {
+        name: name.into(),
+        datatype: "FP64".into(),
+        shape: vec![rows as i64],
+        contents: Some(InferTensorContents {
+            fp64_contents: vec![value; rows],
+            ..Default::default()
+        }),
+        ..Default::default()
+    });
+    ModelInferRequest {
+        model_name: "iris".into(),
+        id: "42".into(),
+        inputs: inputs.collect(),
+        ..Default::default()
+    }
+}
+
+/// A message as it stands in a body: not packed, its length, itself.
+fn framed(message: &impl Message) -> Vec<u8> {
+    let mut body = vec![0];
+    body.extend((message.encoded_len() as u32).to_be_bytes());
+    message.encode(&mut body).unwrap();
+    body
+}
+
+fn grpc_request(rows: usize) -> Vec<u8> {
+    framed(&grpc_message(rows))
+}
+
+/// What gRPC answers; the bytes of the message are behind five others.
+async fn ask_grpc(routes: &Router, body: Vec<u8>) -> (tonic::Code, Bytes) {
+    let request = post(MODEL_INFER, "application/grpc", body);
+    let answer = routes.clone().oneshot(request).await.unwrap();
+    let status = tonic::Status::from_header_map(answer.headers());
+    let code = status.map_or(tonic::Code::Ok, |status| status.code());
+    (code, axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap())
 }
 
 fn numbers(predictions: Predictions) -> Vec<f64> {
@@ -209,6 +263,26 @@ fn nearly_right() -> impl Strategy<Value = Value> {
     prop::collection::vec(tensor, 0..6).prop_map(|inputs| json!({ "inputs": inputs }))
 }
 
+/// Tensors as bytes, some of which are a few too many or too few.
+fn nearly_binary() -> impl Strategy<Value = (Value, Vec<u8>)> {
+    let kinds = [("FP64", 8), ("FP32", 4), ("INT8", 1), ("BOOL", 1), ("BF16", 2), ("BYTES", 5)];
+    let tensor =
+        (prop::sample::select(kinds.to_vec()), prop_oneof![4 => Just(0i64), 1 => -1i64..=1]);
+    let parts = (0u64..3, prop::collection::vec(tensor, 4), prop::collection::vec(any::<u8>(), 96));
+    parts.prop_map(|(rows, tensors, mut raw)| {
+        let mut total = 0;
+        let inputs = std::iter::zip(COLUMNS, tensors).map(|(name, ((datatype, width), beside))| {
+            let size = (rows * width).saturating_add_signed(beside);
+            total += size as usize;
+            json!({ "name": name, "shape": [rows], "datatype": datatype,
+                "parameters": { "binary_data_size": size } })
+        });
+        let inputs: Vec<Value> = inputs.collect();
+        raw.truncate(total);
+        (json!({ "inputs": inputs }), raw)
+    })
+}
+
 #[test]
 fn no_body_is_answered_with_a_5xx() {
     let routes = routes(Config::default());
@@ -222,21 +296,41 @@ fn no_body_is_answered_with_a_5xx() {
     ];
     let kinds =
         ["application/json", "text/csv", "image/png", "multipart/form-data; boundary=x", "a/b", ""];
+    // A body, and how many bytes of it are JSON.
+    let known = |json: Value| {
+        let json = json.to_string().into_bytes();
+        let length = json.len();
+        (json, length)
+    };
+    let both = move |(json, raw): (Value, Vec<u8>)| {
+        let (json, length) = known(json);
+        ([json, raw].concat(), length)
+    };
+    let unknown = |body: Vec<u8>| {
+        let length = body.len();
+        (body, length)
+    };
     let body = prop_oneof![
-        any_json().prop_map(|v| v.to_string().into_bytes()),
-        nearly_right().prop_map(|v| v.to_string().into_bytes()),
-        (nearly_right(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(|(v, raw)| [
-            v.to_string().into_bytes(),
-            raw
-        ]
-        .concat()),
-        prop::collection::vec(any::<u8>(), 0..200),
-        "[a-z,\"\n;0-9]{0,60}".prop_map(String::into_bytes),
+        any_json().prop_map(known),
+        nearly_right().prop_map(known),
+        (nearly_right(), prop::collection::vec(any::<u8>(), 0..64)).prop_map(both),
+        nearly_binary().prop_map(both),
+        prop::collection::vec(any::<u8>(), 0..200).prop_map(unknown),
+        "[a-z,\"\n;0-9]{0,60}".prop_map(move |text: String| unknown(text.into_bytes())),
     ];
+    // What the header says of that: often the truth, or one byte beside it.
+    #[derive(Clone, Debug)]
+    enum Said {
+        Nothing,
+        Text(String),
+        Beside(isize),
+    }
     let header = prop_oneof![
-        Just(None),
-        (0usize..200).prop_map(|n| Some(n.to_string())),
-        "[ -~]{0,8}".prop_map(Some)
+        Just(Said::Nothing),
+        (0usize..200).prop_map(|n| Said::Text(n.to_string())),
+        "[ -~]{0,8}".prop_map(Said::Text),
+        (-1isize..=1).prop_map(Said::Beside),
+        Just(Said::Beside(0)),
     ];
     let strategy = (
         prop::sample::select(paths.to_vec()),
@@ -247,13 +341,19 @@ fn no_body_is_answered_with_a_5xx() {
     );
     let config = ProptestConfig::with_cases(1500);
     proptest!(config, |((path, kind, packing, header, body) in strategy)| {
+        let (body, json) = body;
         let mut request = post(path, kind, body);
         if let Some(packing) = packing {
             request.headers_mut().insert("content-encoding", packing.parse().unwrap());
         }
-        if let Some(length) = header {
+        let said = match header {
+            Said::Nothing => None,
+            Said::Text(text) => Some(text),
+            Said::Beside(bytes) => Some(json.saturating_add_signed(bytes).to_string()),
+        };
+        if let Some(said) = said {
             let name = crate::protocol::rest::JSON_LENGTH;
-            request.headers_mut().insert(name, length.parse().unwrap());
+            request.headers_mut().insert(name, said.parse().unwrap());
         }
         let (status, answer) = runtime.block_on(send(&routes, request));
         prop_assert!(!status.is_server_error(), "{status}: {answer:?}");

@@ -5,19 +5,26 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use prost::Message;
+use prost::encoding::decode_varint;
 use tonic::{Request, Response, Status};
 
 use super::infer::{self, Described};
-use super::tensor::{Data, Element, Tensor};
+use super::tensor::{Data, Tensor};
+use crate::aside::{LONG, elsewhere};
+use crate::body::unpack_gzip;
 use crate::error::Failure;
-use crate::model::Loaded;
+use crate::model::{Asked, Loaded, values};
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
 use crate::proto::infer_parameter::ParameterChoice;
 use crate::proto::model_infer_request::InferInputTensor;
 use crate::proto::model_infer_response::InferOutputTensor;
 use crate::proto::model_metadata_response::TensorMetadata;
 use crate::proto::*;
-use crate::server::Server;
+use crate::server::{Server, Turn};
+
+/// Entries of a message, at most: inputs, outputs and raw contents together.
+const ENTRIES: usize = 1 << 16;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -72,47 +79,132 @@ impl GrpcInferenceService for Arc<Server> {
     }
 
     async fn model_infer(&self, request: Request<ModelInferRequest>) -> Answer<ModelInferResponse> {
-        let limits = &self.store.config().limits;
-        let mut time = limits.time;
-        if let Some(asked) = request.metadata().get("grpc-timeout") {
-            time = time.min(asked.to_str().ok().and_then(timeout).unwrap_or(time));
+        let gone = || Failure::internal("a request without its turn");
+        let mut turn = request.extensions().get::<Turn>().cloned().ok_or_else(gone)?;
+        if let Some(asked) = request.metadata().get("grpc-timeout")
+            && let Some(time) = asked.to_str().ok().and_then(timeout)
+        {
+            turn.deadline = turn.deadline.min(Instant::now() + time);
         }
-        let deadline = Instant::now() + time;
         let asked = request.into_inner();
         let model = find(self, &asked.model_name, &asked.model_version)?;
-        let wanted: Vec<String> = asked.outputs.into_iter().map(|output| output.name).collect();
-        infer::check_wanted(wanted.iter().map(String::as_str), model.bundle())?;
-        let size = asked.raw_input_contents.iter().map(Bytes::len).sum::<usize>() / 8;
-        let (inputs, raw) = (asked.inputs, asked.raw_input_contents);
-        let read = move |bundle: &_| Ok(infer::rows(tensors(inputs, raw)?, bundle)?.into());
-        let (predictions, ()) = model.predict(limits, deadline, size, read).await?;
-        let mut outputs = infer::tensors(predictions);
-        if !wanted.is_empty() {
-            outputs.retain(|output| wanted.iter().any(|name| name == output.name));
-        }
-        let described = outputs.iter().map(|output| InferOutputTensor {
-            name: output.name.into(),
-            datatype: output.datatype().into(),
-            shape: output.shape.iter().map(|size| *size as i64).collect(),
-            parameters: HashMap::new(),
-            contents: None,
-        });
-        Ok(Response::new(ModelInferResponse {
-            model_name: model.name.clone(),
-            model_version: model.version.to_string(),
-            id: asked.id,
-            parameters: HashMap::new(),
-            outputs: described.collect(),
-            // Always as bytes: some clients cannot read anything else.
-            raw_output_contents: outputs.iter().map(|output| output.raw().into()).collect(),
-        }))
+        let answer = infer(&model, self.store.config().limits.rows, turn, asked);
+        Ok(Response::new(model.counted(answer).await?))
     }
+}
+
+async fn infer(
+    model: &Arc<Loaded>,
+    most: usize,
+    turn: Turn,
+    asked: ModelInferRequest,
+) -> Result<ModelInferResponse, Failure> {
+    let size = asked.encoded_len() / 8;
+    let wanted: Vec<String> = asked.outputs.into_iter().map(|output| output.name).collect();
+    infer::check_wanted(wanted.iter().map(String::as_str), model.bundle())?;
+    let time = asked.parameters.get("timeout").and_then(microseconds);
+    let (inputs, raw) = (asked.inputs, asked.raw_input_contents);
+    let read = move |bundle: &_| {
+        let rows = infer::rows(tensors(inputs, raw)?, bundle, most)?;
+        Ok(Asked {
+            rows,
+            wanted: (),
+            time,
+        })
+    };
+    let (predictions, ()) = model.predict(most, turn, size, read).await?;
+    let is_long = values(&predictions) > LONG;
+    let respond = {
+        let model = model.clone();
+        move || {
+            let mut outputs = infer::tensors(predictions);
+            if !wanted.is_empty() {
+                outputs.retain(|output| wanted.iter().any(|name| name == output.name));
+            }
+            let described = outputs.iter().map(|output| InferOutputTensor {
+                name: output.name.into(),
+                datatype: output.datatype().into(),
+                shape: output.shape.iter().map(|size| *size as i64).collect(),
+                parameters: HashMap::new(),
+                contents: None,
+            });
+            ModelInferResponse {
+                model_name: model.name.clone(),
+                model_version: model.version.to_string(),
+                id: asked.id,
+                parameters: HashMap::new(),
+                outputs: described.collect(),
+                // Always as bytes: some clients cannot read anything else.
+                raw_output_contents: outputs.iter().map(|output| output.raw().into()).collect(),
+            }
+        }
+    };
+    elsewhere(is_long, respond).await
 }
 
 fn find(server: &Server, name: &str, version: &str) -> Result<Arc<Loaded>, Failure> {
     server
         .store
         .find(name, Some(version).filter(|version| !version.is_empty()))
+}
+
+/// A body with its message unpacked, when that may be decoded: an entry of two bytes becomes a hundred
+/// times as many, so they are counted before.
+///
+/// # Errors
+/// When there are more bytes than `limit`, or too many entries.
+pub(crate) async fn open(body: Bytes, limit: usize) -> Result<Bytes, Failure> {
+    let is_long = body.len() > LONG || body.first() == Some(&1);
+    let open = move || {
+        let body = match body.split_first_chunk::<5>() {
+            Some(([1, ..], packed)) => {
+                let mut message = unpack_gzip(packed, limit)?;
+                let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+                message.splice(..0, [0].into_iter().chain(length.to_be_bytes()));
+                message.into()
+            }
+            _ => body,
+        };
+        match entries(body.get(5..).unwrap_or_default()) > ENTRIES {
+            true => Err(Failure::bad_request(format!(
+                "the message has more than {ENTRIES} entries: send one tensor per feature column"
+            ))),
+            false => Ok(body),
+        }
+    };
+    elsewhere(is_long, open).await?
+}
+
+/// How many entries stand in a message, up to where it cannot be read.
+fn entries(mut message: &[u8]) -> usize {
+    let mut count = 0;
+    let skip = |mut rest: &[u8]| -> Option<usize> {
+        let before = rest.len();
+        let key = decode_varint(&mut rest).ok()?;
+        let size = match key & 7 {
+            0 => decode_varint(&mut rest).map(|_| 0).ok()?,
+            1 => 8,
+            2 => usize::try_from(decode_varint(&mut rest).ok()?).ok()?,
+            5 => 4,
+            _ => return None,
+        };
+        (size <= rest.len()).then(|| before - rest.len() + size)
+    };
+    while let Some(size) = skip(message) {
+        message = &message[size..];
+        count += 1;
+    }
+    count
+}
+
+/// What the parameter `timeout` asks for; 0 is how clients say that they do not mind.
+fn microseconds(parameter: &InferParameter) -> Option<Duration> {
+    let number = match parameter.parameter_choice {
+        Some(ParameterChoice::Int64Param(number)) => u64::try_from(number).ok(),
+        Some(ParameterChoice::Uint64Param(number)) => Some(number),
+        _ => None,
+    };
+    number.filter(|number| *number > 0).map(Duration::from_micros)
 }
 
 /// A time such as `100m`: a number of at most eight digits and a unit.
@@ -131,7 +223,10 @@ fn timeout(text: &str) -> Option<Duration> {
 }
 
 /// The inputs, with the contents that are theirs.
-fn tensors(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<Tensor>, Failure> {
+fn tensors(
+    inputs: Vec<InferInputTensor>,
+    raw: Vec<Bytes>,
+) -> Result<Vec<Tensor<'static>>, Failure> {
     if !raw.is_empty() && raw.len() != inputs.len() {
         return Err(Failure::bad_request(format!(
             "`raw_input_contents` has {} entries for {} inputs: expected one each",
@@ -159,9 +254,7 @@ fn tensors(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<Tensor>
                 )));
             }
             (Some(raw), None) => Data::Raw(raw),
-            (None, contents) => {
-                Data::Elements(contents.map(elements).transpose()?.unwrap_or_default())
-            }
+            (None, contents) => Data::Typed(contents.unwrap_or_default()),
         };
         Ok(Tensor {
             name: input.name,
@@ -171,29 +264,6 @@ fn tensors(inputs: Vec<InferInputTensor>, raw: Vec<Bytes>) -> Result<Vec<Tensor>
         })
     };
     inputs.into_iter().map(tensor).collect()
-}
-
-/// Typed contents, whatever their type.
-fn elements(contents: InferTensorContents) -> Result<Vec<Element>, Failure> {
-    let mut elements = Vec::new();
-    elements.extend(contents.bool_contents.into_iter().map(Element::Bool));
-    elements.extend(contents.int_contents.into_iter().map(|i| Element::Integer(i.into())));
-    elements.extend(contents.int64_contents.into_iter().map(Element::Integer));
-    elements.extend(
-        contents
-            .uint_contents
-            .into_iter()
-            .map(|u| Element::Unsigned(u.into())),
-    );
-    elements.extend(contents.uint64_contents.into_iter().map(Element::Unsigned));
-    elements.extend(contents.fp32_contents.into_iter().map(|f| Element::Float(f.into())));
-    elements.extend(contents.fp64_contents.into_iter().map(Element::Float));
-    for text in contents.bytes_contents {
-        let text =
-            std::str::from_utf8(&text).map_err(|_| Failure::bad_request("a text is not UTF-8"))?;
-        elements.push(Element::Text(text.into()));
-    }
-    Ok(elements)
 }
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use tesla_data::prepare::{FittedColumn, FittedImage};
 use tesla_data::source::IMAGE_KEY;
 use tesla_data::{ColumnKind, ColumnRule};
 
-use super::tensor::{Datatype, Element, Tensor};
+use super::tensor::{Datatype, Tensor};
 use crate::error::Failure;
+use crate::model::check_rows;
 
 /// The outputs every model has; a model of numbers has only the first.
 pub(crate) const OUTPUTS: [&str; 2] = ["prediction", "probability"];
@@ -85,8 +86,12 @@ pub(crate) fn platform(bundle: &Bundle) -> String {
 /// The tensors of a request as rows.
 ///
 /// # Errors
-/// When a tensor is not one of the model's, or not of its kind.
-pub(crate) fn rows(inputs: Vec<Tensor>, bundle: &Bundle) -> Result<RecordBatch, Failure> {
+/// When a tensor is not one of the model's, not of its kind, or has more rows than `most`.
+pub(crate) fn rows(
+    inputs: Vec<Tensor<'_>>,
+    bundle: &Bundle,
+    most: usize,
+) -> Result<RecordBatch, Failure> {
     let contract = &bundle.contract;
     let mut fields: Vec<Field> = Vec::new();
     let mut columns = Vec::new();
@@ -103,6 +108,8 @@ pub(crate) fn rows(inputs: Vec<Tensor>, bundle: &Bundle) -> Result<RecordBatch, 
         if fields.iter().any(|field| *field.name() == rule.name) {
             return Err(tensor.wrong("comes twice: expected it once".into()));
         }
+        let rows = tensor.shape.first().copied().unwrap_or(0);
+        check_rows(usize::try_from(rows).unwrap_or(usize::MAX), most)?;
         let (field, column) = match (rule.kind, image_of(bundle)) {
             (ColumnKind::Image, Some(image)) => pixels(tensor, image)?,
             (ColumnKind::Numeric, _) => numbers(tensor)?,
@@ -224,7 +231,7 @@ fn dimensions(image: &FittedImage) -> [u64; 3] {
 }
 
 /// A column of numbers: shape `[rows]` or `[rows, 1]`; `null` and NaN are missing values.
-fn numbers(tensor: Tensor) -> Result<(Field, ArrayRef), Failure> {
+fn numbers(tensor: Tensor<'_>) -> Result<(Field, ArrayRef), Failure> {
     if tensor.datatype()? == Datatype::Bytes {
         return Err(
             tensor.wrong("has datatype `BYTES`: expected a number type such as `FP64`".into())
@@ -232,25 +239,32 @@ fn numbers(tensor: Tensor) -> Result<(Field, ArrayRef), Failure> {
     }
     let field = Field::new(&tensor.name, DataType::Float64, true);
     let rows = tensor.rows(&[])?;
-    let elements = tensor.elements(rows)?;
-    let column: Float64Array = elements.iter().map(Element::number).collect();
-    Ok((field, Arc::new(column)))
+    let mut column: Vec<Option<f64>> = Vec::new();
+    tensor.each(rows, |element| {
+        column.push(element.number());
+        Ok(())
+    })?;
+    Ok((field, Arc::new(Float64Array::from(column))))
 }
 
 /// A column of texts or names; names may also be numbers.
-fn texts(tensor: Tensor, rule: &ColumnRule) -> Result<(Field, ArrayRef), Failure> {
+fn texts(tensor: Tensor<'_>, rule: &ColumnRule) -> Result<(Field, ArrayRef), Failure> {
     if rule.kind == ColumnKind::Text && tensor.datatype()? != Datatype::Bytes {
         let message = format!("has datatype `{}`: expected `BYTES`", tensor.datatype);
         return Err(tensor.wrong(message));
     }
     let field = Field::new(&tensor.name, DataType::Utf8, true);
     let rows = tensor.rows(&[])?;
-    let column: StringArray = tensor.elements(rows)?.into_iter().map(Element::text).collect();
-    Ok((field, Arc::new(column)))
+    let mut column: Vec<Option<String>> = Vec::new();
+    tensor.each(rows, |element| {
+        column.push(element.text());
+        Ok(())
+    })?;
+    Ok((field, Arc::new(StringArray::from(column))))
 }
 
 /// Pixels `[rows, channels, height, width]` in 0..255, or image files as `BYTES` `[rows]`.
-fn pixels(tensor: Tensor, image: &FittedImage) -> Result<(Field, ArrayRef), Failure> {
+fn pixels(tensor: Tensor<'_>, image: &FittedImage) -> Result<(Field, ArrayRef), Failure> {
     if tensor.datatype()? == Datatype::Bytes {
         let message = "has datatype `BYTES`: expected pixels such as `UINT8`; image files go to `/v1/models/NAME/predict`";
         return Err(tensor.wrong(message.into()));
@@ -258,18 +272,16 @@ fn pixels(tensor: Tensor, image: &FittedImage) -> Result<(Field, ArrayRef), Fail
     let [c, h, w] = dimensions(image);
     let rows = tensor.rows(&[c, h, w])?;
     let name = tensor.name.clone();
-    let elements = tensor.elements(rows.saturating_mul(c * h * w))?;
-    let mut planes = Vec::with_capacity(elements.len());
-    for element in elements {
-        match element.number() {
-            Some(v) if (0.0..=255.0).contains(&v) => planes.push(v.round() as u8),
-            _ => {
-                return Err(Failure::bad_request(format!(
-                    "input `{name}` holds {element}: expected pixels from 0 to 255"
-                )));
-            }
+    let mut planes = Vec::new();
+    tensor.each(rows.saturating_mul(c * h * w), |element| match element.number() {
+        Some(v) if (0.0..=255.0).contains(&v) => {
+            planes.push(v.round() as u8);
+            Ok(())
         }
-    }
+        _ => Err(Failure::bad_request(format!(
+            "input `{name}` holds {element}: expected pixels from 0 to 255"
+        ))),
+    })?;
     let area = (h * w) as usize;
     let images = planes.chunks_exact(area * c as usize).map(|planes| {
         let pixel = |i: usize| (0..c as usize).map(move |channel| planes[channel * area + i]);

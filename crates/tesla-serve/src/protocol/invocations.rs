@@ -7,8 +7,12 @@ use serde_json::{Map, Value, json};
 use tesla_core::{Bundle, Predictions};
 use tesla_data::arrow::array::RecordBatch;
 
+use super::json::{self, Unread};
 use super::rows;
 use crate::error::Failure;
+
+/// Values beside those of the model's columns that a small table may have.
+const SPARE: usize = 1 << 16;
 
 /// A body in one of MLflow's formats.
 pub(crate) enum Invocation {
@@ -50,13 +54,26 @@ impl Invocation {
     ///
     /// # Errors
     /// When they are not what the model reads.
-    pub(crate) fn read(self, bundle: &Bundle) -> Result<RecordBatch, Failure> {
+    pub(crate) fn read(self, bundle: &Bundle, most: usize) -> Result<RecordBatch, Failure> {
         let body = match self {
             Self::Csv(body) => return rows::csv_rows(&body, bundle),
             Self::Json(body) => body,
         };
-        let body: Map<String, Value> = serde_json::from_slice(&body)
-            .map_err(|e| Failure::bad_request(format!("the body is not a JSON object: {e}")))?;
+        // A row may be an array of its values, of which some may be in no column of the model's.
+        let columns = bundle.contract.inputs().count();
+        let values = most.saturating_mul(columns + 1).saturating_add(SPARE);
+        let body = match json::read(&body, values) {
+            Ok(Value::Object(body)) => body,
+            Ok(_) => return Err(Failure::bad_request("the body is not a JSON object")),
+            Err(Unread::NotJson(e)) => {
+                return Err(Failure::bad_request(format!("the body is not a JSON object: {e}")));
+            }
+            Err(Unread::TooMany) => {
+                return Err(Failure::bad_request(format!(
+                    "the request has more than {values} values: this server takes up to {most} rows at a time here, with the model's columns"
+                )));
+            }
+        };
         let formats = ["dataframe_split", "dataframe_records", "inputs", "instances"];
         let mut given: Vec<(String, Value)> = body
             .into_iter()

@@ -8,6 +8,7 @@ use tesla_core::{Bundle, Predictor, Ranked, Seen};
 use tesla_data::FittedInteractions;
 use tesla_data::arrow::array::{ArrayRef, RecordBatch, StringArray};
 
+use super::json::{self, Unread};
 use crate::error::Failure;
 use crate::model::Loaded;
 
@@ -45,12 +46,20 @@ pub(crate) fn may_ask(body: &[u8], bundle: &Bundle) -> bool {
 ///
 /// # Errors
 /// When something does, and not like that.
-pub(crate) fn parse(body: &[u8], bundle: &Bundle) -> Result<Option<Lists>, Failure> {
+pub(crate) fn parse(body: &[u8], bundle: &Bundle, most: usize) -> Result<Option<Lists>, Failure> {
     let Some(fitted) = columns(bundle) else {
         return Ok(None);
     };
-    let Ok(Value::Object(mut body)) = serde_json::from_slice(body) else {
-        return Ok(None);
+    // As many users as items of lists, and as many rows that say what they have.
+    let mut body = match json::read(body, most.saturating_mul(2)) {
+        Ok(Value::Object(body)) => body,
+        Err(Unread::TooMany) => {
+            return Err(Failure::bad_request(format!(
+                "the request has more than {} rows: this server takes up to {most} in `rows` and as many in `seen`",
+                most.saturating_mul(2)
+            )));
+        }
+        _ => return Ok(None),
     };
     let Some(top) = body.remove(TOP) else {
         return Ok(None);

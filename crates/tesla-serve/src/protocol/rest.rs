@@ -1,16 +1,21 @@
 //! The Open Inference Protocol over HTTP: JSON, with tensors behind it as bytes where a client
 //! wants that.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
 use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tesla_core::{Bundle, Predictions};
 
 use super::infer::{self, Output, Values};
-use super::tensor::{Data, Flat, Tensor};
+use super::tensor::{Data, Tensor};
 use crate::error::Failure;
+use crate::metrics::Tally;
 use crate::model::Loaded;
 
 /// The header that says where JSON ends and bytes begin.
@@ -28,33 +33,37 @@ pub(crate) struct Wanted {
     pub(crate) timeout: Option<u64>,
 }
 
+/// Parameters as they are written: most say nothing to this server, and are not read.
+type Parameters<'a> = BTreeMap<String, &'a RawValue>;
+
 #[derive(Deserialize)]
-struct Request {
+struct Request<'a> {
     #[serde(default)]
     id: Option<String>,
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
-    inputs: Vec<Input>,
-    #[serde(default)]
-    outputs: Option<Vec<Asked>>,
+    #[serde(default, borrow)]
+    parameters: Option<Parameters<'a>>,
+    #[serde(borrow)]
+    inputs: Vec<Input<'a>>,
+    #[serde(default, borrow)]
+    outputs: Option<Vec<Asked<'a>>>,
 }
 
 #[derive(Deserialize)]
-struct Input {
+struct Input<'a> {
     name: String,
     shape: Vec<u64>,
     datatype: String,
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
-    #[serde(default)]
-    data: Option<Flat>,
+    #[serde(default, borrow)]
+    parameters: Option<Parameters<'a>>,
+    #[serde(default, borrow)]
+    data: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Asked {
+struct Asked<'a> {
     name: String,
-    #[serde(default)]
-    parameters: Option<Map<String, Value>>,
+    #[serde(default, borrow)]
+    parameters: Option<Parameters<'a>>,
 }
 
 /// A request's tensors, and what is wanted back. The body is read as JSON whatever its content type
@@ -62,11 +71,11 @@ struct Asked {
 ///
 /// # Errors
 /// When the body is not what its header and its JSON say.
-pub(crate) fn parse(
-    body: &Bytes,
+pub(crate) fn parse<'a>(
+    body: &'a Bytes,
     json_length: Option<&HeaderValue>,
     bundle: &Bundle,
-) -> Result<(Wanted, Vec<Tensor>), Failure> {
+) -> Result<(Wanted, Vec<Tensor<'a>>), Failure> {
     let length = match json_length {
         None => body.len(),
         Some(value) => value
@@ -86,12 +95,13 @@ pub(crate) fn parse(
     if length == 0 && json_length.is_some() {
         return raw_only(body, bundle);
     }
-    let request: Request = serde_json::from_slice(&body[..length])
+    let request: Request<'_> = serde_json::from_slice(&body[..length])
         .map_err(|e| Failure::bad_request(format!("the body is not an inference request: {e}")))?;
     let parameters = request.parameters.unwrap_or_default();
-    let flag = |parameters: &Map<String, Value>, key: &str| match parameters.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+    let flag = |parameters: &Parameters<'_>, key: &str| match parameters.get(key).map(|v| v.get()) {
+        None | Some("null") => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
         Some(_) => Err(Failure::bad_request(format!("the parameter `{key}` is not true or false"))),
     };
     let outputs = request.outputs.unwrap_or_default().into_iter().map(|asked| {
@@ -103,7 +113,7 @@ pub(crate) fn parse(
         id: request.id,
         outputs: outputs.collect::<Result<_, Failure>>()?,
         binary: flag(&parameters, "binary_data_output")?.unwrap_or(false),
-        timeout: parameters.get("timeout").and_then(Value::as_u64),
+        timeout: parameters.get("timeout").and_then(|value| value.get().parse().ok()),
     };
     infer::check_wanted(wanted.outputs.iter().map(|(name, _)| name.as_str()), bundle)?;
 
@@ -112,14 +122,14 @@ pub(crate) fn parse(
     for input in request.inputs {
         let parameters = input.parameters.unwrap_or_default();
         no_shared_memory(&parameters)?;
-        let size = match parameters.get("binary_data_size") {
-            None | Some(Value::Null) => None,
-            Some(size) => Some(size.as_u64().ok_or_else(|| {
+        let size = match parameters.get("binary_data_size").map(|size| size.get()) {
+            None | Some("null") => None,
+            Some(size) => Some(size.parse::<u64>().map_err(|_| {
                 Failure::bad_request("the parameter `binary_data_size` is not a number of bytes")
             })?),
         };
         let data = match (size, input.data) {
-            (None, data) => Data::Elements(data.unwrap_or_default().0),
+            (None, data) => Data::Json(data),
             (Some(_), Some(_)) => {
                 return Err(Failure::bad_request(format!(
                     "input `{}` has both `data` and `binary_data_size`: expected one",
@@ -154,7 +164,7 @@ pub(crate) fn parse(
     }
 }
 
-fn no_shared_memory(parameters: &Map<String, Value>) -> Result<(), Failure> {
+fn no_shared_memory(parameters: &Parameters<'_>) -> Result<(), Failure> {
     match parameters.contains_key("shared_memory_region") {
         true => Err(Failure::bad_request("this server reads no shared memory: send the data")),
         false => Ok(()),
@@ -162,7 +172,7 @@ fn no_shared_memory(parameters: &Map<String, Value>) -> Result<(), Failure> {
 }
 
 /// A body of nothing but bytes: the one input of a model that has one only.
-fn raw_only(body: &Bytes, bundle: &Bundle) -> Result<(Wanted, Vec<Tensor>), Failure> {
+fn raw_only(body: &Bytes, bundle: &Bundle) -> Result<(Wanted, Vec<Tensor<'static>>), Failure> {
     let inputs = infer::inputs(bundle);
     let [input] = inputs.as_slice() else {
         return Err(Failure::bad_request(format!(
@@ -298,5 +308,32 @@ pub(crate) fn metadata(model: &Loaded, versions: &[String]) -> Value {
         "platform": infer::platform(bundle),
         "inputs": to_json(infer::inputs(bundle)),
         "outputs": to_json(infer::outputs(bundle)),
+    })
+}
+
+/// What one version did, as Triton says it. A request is prepared before it waits, so what its input
+/// and its output take is not told apart.
+pub(crate) fn statistics(model: &Loaded) -> Value {
+    let done = &model.metrics.tallies;
+    let tally = |tally: &Tally| {
+        let [count, nanoseconds] = tally.get();
+        json!({ "count": count, "ns": nanoseconds })
+    };
+    let [passes, _] = done.passes.get();
+    json!({
+        "name": model.name,
+        "version": model.version.to_string(),
+        "last_inference": done.last.load(Ordering::Relaxed),
+        "inference_count": done.rows.load(Ordering::Relaxed),
+        "execution_count": passes,
+        "inference_stats": {
+            "success": tally(&done.success),
+            "fail": tally(&done.fail),
+            "queue": tally(&done.queue),
+            "compute_input": tally(&Tally::default()),
+            "compute_infer": tally(&done.passes),
+            "compute_output": tally(&Tally::default()),
+        },
+        "batch_stats": [],
     })
 }

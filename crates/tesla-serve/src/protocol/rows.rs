@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Multipart, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde::{Serialize, Serializer};
@@ -17,6 +17,7 @@ use tesla_data::contract::Need;
 use tesla_data::source::{CsvSource, IMAGE_KEY, Input, Scanned, Source};
 
 use super::infer::image_of;
+use super::json::{self, Unread};
 use super::rest::json_response;
 use crate::error::Failure;
 use crate::model::Loaded;
@@ -58,10 +59,12 @@ pub(crate) async fn sort(body: Bytes, kind: Option<&HeaderValue>) -> Result<Rows
 async fn multipart(body: Bytes, kind: &str) -> Result<Rows, Failure> {
     let bad =
         |e: &dyn std::fmt::Display| Failure::bad_request(format!("the form cannot be read: {e}"));
-    let request = Request::builder()
+    let mut request = Request::builder()
         .header(header::CONTENT_TYPE, kind)
         .body(Body::from(body))
         .map_err(|e| bad(&e))?;
+    // The body is here already, and is as large as it may be.
+    DefaultBodyLimit::disable().apply(&mut request);
     let mut form = Multipart::from_request(request, &()).await.map_err(|e| bad(&e))?;
     let mut images = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|e| bad(&e))? {
@@ -99,13 +102,13 @@ impl Rows {
         }
     }
 
-    /// The rows with the model's columns.
+    /// The rows with the model's columns. JSON of more than `most` is not read to its end.
     ///
     /// # Errors
     /// When they are not what the model reads.
-    pub(crate) fn read(self, bundle: &Bundle) -> Result<RecordBatch, Failure> {
+    pub(crate) fn read(self, bundle: &Bundle, most: usize) -> Result<RecordBatch, Failure> {
         match self {
-            Rows::Json(body) => json_rows(&body, bundle),
+            Rows::Json(body) => json_rows(&body, bundle, most),
             Rows::Csv(body) => csv_rows(&body, bundle),
             Rows::Images(files) => image_rows(&files, bundle),
         }
@@ -113,16 +116,20 @@ impl Rows {
 }
 
 /// `{"rows": [{…}]}`, `[{…}]` or one `{…}`.
-fn json_rows(body: &[u8], bundle: &Bundle) -> Result<RecordBatch, Failure> {
-    let bad = |e: serde_json::Error| {
-        let first = body.trim_ascii_start().first();
-        let hint = match first {
-            Some(b'{' | b'[') => "",
-            _ => "; a table in CSV comes with the header `Content-Type: text/csv`",
-        };
-        Failure::bad_request(format!("the body is not JSON: {e}{hint}"))
+fn json_rows(body: &[u8], bundle: &Bundle, most: usize) -> Result<RecordBatch, Failure> {
+    let bad = |unread| match unread {
+        Unread::TooMany => Failure::bad_request(format!(
+            "the request has more than {most} rows: this server takes up to {most} at a time here"
+        )),
+        Unread::NotJson(e) => {
+            let hint = match body.trim_ascii_start().first() {
+                Some(b'{' | b'[') => "",
+                _ => "; a table in CSV comes with the header `Content-Type: text/csv`",
+            };
+            Failure::bad_request(format!("the body is not JSON: {e}{hint}"))
+        }
     };
-    let body: Value = serde_json::from_slice(body).map_err(bad)?;
+    let body = json::read(body, most).map_err(bad)?;
     let expected = || {
         Failure::bad_request(
             "the body holds no rows: expected one object with a value per column, an array of them, or `{\"rows\": […]}`",

@@ -3,37 +3,42 @@
 use std::fmt;
 
 use axum::body::Bytes;
-use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::error::Failure;
+use crate::proto::InferTensorContents;
 
 /// An input as it came.
 #[derive(Debug)]
-pub(crate) struct Tensor {
+pub(crate) struct Tensor<'a> {
     pub(crate) name: String,
     pub(crate) shape: Vec<u64>,
     pub(crate) datatype: String,
-    pub(crate) data: Data,
+    pub(crate) data: Data<'a>,
 }
 
-/// The elements of a tensor, row-major.
+/// The elements of a tensor, row-major. They are read once the shape is known to be one that may be,
+/// so that a body cannot make more of them than that.
 #[derive(Debug)]
-pub(crate) enum Data {
-    /// As JSON or typed contents have them.
-    Elements(Vec<Element>),
+pub(crate) enum Data<'a> {
+    /// As JSON has them, flat or nested; `None` when there are none.
+    Json(Option<&'a RawValue>),
+    /// As gRPC has them where they are not raw.
+    Typed(InferTensorContents),
     /// Little-endian bytes. A text is its length in four bytes and its own.
     Raw(Bytes),
 }
 
 /// One element of a tensor.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Element {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Element<'a> {
     Null,
     Bool(bool),
     Integer(i64),
     Unsigned(u64),
     Float(f64),
-    Text(String),
+    Text(&'a str),
 }
 
 /// The protocol's types.
@@ -83,7 +88,7 @@ impl Datatype {
     }
 }
 
-impl Tensor {
+impl Tensor<'_> {
     /// The type of the elements.
     ///
     /// # Errors
@@ -110,56 +115,83 @@ impl Tensor {
         }
     }
 
-    /// All elements, `size` of them.
+    /// Hands all elements to `take`, `size` of them.
     ///
     /// # Errors
-    /// When there are more or fewer, or one is not of the tensor's type.
-    pub(crate) fn elements(self, size: u64) -> Result<Vec<Element>, Failure> {
+    /// When there are more or fewer, one is not of the tensor's type, or `take` refuses it.
+    pub(crate) fn each(
+        self,
+        size: u64,
+        mut take: impl FnMut(Element<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let datatype = self.datatype()?;
         let (name, shape) = (self.name, self.shape);
         let wrong = |what: String| wrong(&name, what);
-        let count = |found: u64| match found == size {
-            true => Ok(()),
-            false => {
-                Err(wrong(format!("has {found} values, but its shape {shape:?} asks for {size}")))
+        let miscounted = |found: &dyn fmt::Display| {
+            wrong(format!("has {found} values, but its shape {shape:?} asks for {size}"))
+        };
+        if datatype == Datatype::Bf16 && !matches!(self.data, Data::Raw(_)) {
+            return Err(wrong("has datatype `BF16`, which must come as binary data".into()));
+        }
+        let mut found = 0u64;
+        let mut next = |element: Element<'_>| {
+            found += 1;
+            match element.is_of(datatype) {
+                _ if found > size => Err(miscounted(&format_args!("more than {size}"))),
+                true => take(element),
+                false => Err(wrong(format!("holds {element}, which is no `{}`", self.datatype))),
             }
         };
         match self.data {
-            Data::Elements(elements) => {
-                count(elements.len() as u64)?;
-                if datatype == Datatype::Bf16 {
-                    return Err(wrong(
-                        "has datatype `BF16`, which must come as binary data".into(),
-                    ));
+            Data::Json(None) => {}
+            Data::Json(Some(json)) => {
+                let mut refused = None;
+                let mut reader = serde_json::Deserializer::from_str(json.get());
+                let read = reader.deserialize_any(Nested {
+                    take: &mut next,
+                    refused: &mut refused,
+                });
+                if let Some(failure) = refused {
+                    return Err(failure);
                 }
-                match elements.iter().find(|element| !element.is_of(datatype)) {
-                    Some(bad) => {
-                        Err(wrong(format!("holds {bad}, which is no `{}`", self.datatype)))
-                    }
-                    None => Ok(elements),
-                }
+                read.map_err(|e| wrong(format!("has `data` that cannot be read: {e}")))?;
             }
+            Data::Typed(contents) => typed(&contents, &mut next)?,
             Data::Raw(bytes) => match datatype.size() {
-                Some(width) if bytes.len() % width != 0 => Err(wrong(format!(
-                    "has {} bytes, but a `{}` has {width}",
-                    bytes.len(),
-                    self.datatype
-                ))),
+                Some(width) if bytes.len() % width != 0 => {
+                    return Err(wrong(format!(
+                        "has {} bytes, but a `{}` has {width}",
+                        bytes.len(),
+                        self.datatype
+                    )));
+                }
+                Some(width) if (bytes.len() / width) as u64 != size => {
+                    return Err(miscounted(&(bytes.len() / width)));
+                }
                 Some(width) => {
-                    count((bytes.len() / width) as u64)?;
-                    Ok(bytes.chunks_exact(width).map(|raw| number(raw, datatype)).collect())
+                    for raw in bytes.chunks_exact(width) {
+                        next(number(raw, datatype))?;
+                    }
                 }
                 None => {
-                    let texts = texts(&bytes).ok_or_else(|| {
+                    let bad = || {
                         wrong(
                             "has texts that are not each four bytes of length and UTF-8 of it"
                                 .into(),
                         )
-                    })?;
-                    count(texts.len() as u64)?;
-                    Ok(texts)
+                    };
+                    let mut rest = &bytes[..];
+                    while !rest.is_empty() {
+                        let (text, others) = text(rest).ok_or_else(bad)?;
+                        next(Element::Text(text))?;
+                        rest = others;
+                    }
                 }
             },
+        }
+        match found == size {
+            true => Ok(()),
+            false => Err(miscounted(&found)),
         }
     }
 
@@ -173,8 +205,47 @@ fn wrong(name: &str, what: String) -> Failure {
     Failure::bad_request(format!("input `{shown}` {what}"))
 }
 
+/// Typed contents, whatever their type.
+fn typed(
+    contents: &InferTensorContents,
+    mut next: impl FnMut(Element<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    contents
+        .bool_contents
+        .iter()
+        .try_for_each(|v| next(Element::Bool(*v)))?;
+    contents
+        .int_contents
+        .iter()
+        .try_for_each(|v| next(Element::Integer(i64::from(*v))))?;
+    contents
+        .int64_contents
+        .iter()
+        .try_for_each(|v| next(Element::Integer(*v)))?;
+    contents
+        .uint_contents
+        .iter()
+        .try_for_each(|v| next(Element::Unsigned(u64::from(*v))))?;
+    contents
+        .uint64_contents
+        .iter()
+        .try_for_each(|v| next(Element::Unsigned(*v)))?;
+    contents
+        .fp32_contents
+        .iter()
+        .try_for_each(|v| next(Element::Float(f64::from(*v))))?;
+    contents
+        .fp64_contents
+        .iter()
+        .try_for_each(|v| next(Element::Float(*v)))?;
+    contents.bytes_contents.iter().try_for_each(|text| {
+        let text = std::str::from_utf8(text);
+        next(Element::Text(text.map_err(|_| Failure::bad_request("a text is not UTF-8"))?))
+    })
+}
+
 /// One number from its bytes.
-fn number(raw: &[u8], datatype: Datatype) -> Element {
+fn number(raw: &[u8], datatype: Datatype) -> Element<'static> {
     let mut wide = [0; 8];
     wide[..raw.len()].copy_from_slice(raw);
     let bits = u64::from_le_bytes(wide);
@@ -204,16 +275,11 @@ fn half(bits: u16) -> f64 {
     if bits >> 15 == 1 { -size } else { size }
 }
 
-/// Texts, each after its length.
-fn texts(mut bytes: &[u8]) -> Option<Vec<Element>> {
-    let mut texts = Vec::new();
-    while !bytes.is_empty() {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
-        let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        texts.push(Element::Text(std::str::from_utf8(text).ok()?.to_string()));
-        bytes = rest;
-    }
-    Some(texts)
+/// The first text, which stands after its length, and what follows.
+fn text(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (text, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((std::str::from_utf8(text).ok()?, rest))
 }
 
 /// Texts as binary data.
@@ -231,7 +297,7 @@ pub(crate) fn raw_numbers(numbers: &[f64]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-impl Element {
+impl<'a> Element<'a> {
     /// Whether the element can be one of `datatype`. `null` is a missing value of any type.
     fn is_of(&self, datatype: Datatype) -> bool {
         match (datatype, self) {
@@ -262,13 +328,13 @@ impl Element {
     }
 
     /// The element as a number; `None` where a value is missing.
-    pub(crate) fn number(&self) -> Option<f64> {
+    pub(crate) fn number(self) -> Option<f64> {
         match self {
             Element::Null | Element::Text(_) => None,
-            Element::Bool(b) => Some(f64::from(u8::from(*b))),
-            Element::Integer(i) => Some(*i as f64),
-            Element::Unsigned(u) => Some(*u as f64),
-            Element::Float(f) => Some(*f).filter(|f| !f.is_nan()),
+            Element::Bool(b) => Some(f64::from(u8::from(b))),
+            Element::Integer(i) => Some(i as f64),
+            Element::Unsigned(u) => Some(u as f64),
+            Element::Float(f) => Some(f).filter(|f| !f.is_nan()),
         }
     }
 
@@ -276,14 +342,14 @@ impl Element {
     pub(crate) fn text(self) -> Option<String> {
         match self {
             Element::Null => None,
-            Element::Text(text) => Some(text),
+            Element::Text(text) => Some(text.into()),
             Element::Float(f) if f.is_nan() => None,
             other => Some(other.to_string()),
         }
     }
 }
 
-impl fmt::Display for Element {
+impl fmt::Display for Element<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Element::Null => f.write_str("null"),
@@ -299,65 +365,69 @@ impl fmt::Display for Element {
     }
 }
 
-/// The elements of `data`, flat or nested.
-#[derive(Debug, Default)]
-pub(crate) struct Flat(pub(crate) Vec<Element>);
+/// Hands a value to `take`, or those of an array and its arrays.
+struct Nested<'a, F> {
+    take: &'a mut F,
+    /// Why `take` would not have one.
+    refused: &'a mut Option<Failure>,
+}
 
-impl<'de> Deserialize<'de> for Flat {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut elements = Vec::new();
-        deserializer.deserialize_any(Nested(&mut elements))?;
-        Ok(Flat(elements))
+impl<F: FnMut(Element<'_>) -> Result<(), Failure>> Nested<'_, F> {
+    fn give<E: serde::de::Error>(self, element: Element<'_>) -> Result<(), E> {
+        (self.take)(element).map_err(|failure| {
+            *self.refused = Some(failure);
+            E::custom("refused")
+        })
     }
 }
 
-/// Pushes a value, or those of an array and its arrays.
-struct Nested<'a>(&'a mut Vec<Element>);
-
-impl<'de> Visitor<'de> for Nested<'_> {
+impl<'de, F: FnMut(Element<'_>) -> Result<(), Failure>> Visitor<'de> for Nested<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("numbers, texts, booleans, nulls, or arrays of them")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.0.push(Element::Bool(value));
-        Ok(())
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<(), E> {
+        self.give(Element::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.0.push(Element::Integer(value));
-        Ok(())
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<(), E> {
+        self.give(Element::Integer(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.0.push(Element::Unsigned(value));
-        Ok(())
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
+        self.give(Element::Unsigned(value))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.0.push(Element::Float(value));
-        Ok(())
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        self.give(Element::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.0.push(Element::Text(value.into()));
-        Ok(())
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<(), E> {
+        self.give(Element::Text(value))
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.0.push(Element::Null);
-        Ok(())
+    fn visit_unit<E: serde::de::Error>(self) -> Result<(), E> {
+        self.give(Element::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<(), A::Error> {
-        while values.next_element_seed(Nested(self.0))?.is_some() {}
+        let Self { take, refused } = self;
+        while values
+            .next_element_seed(Nested {
+                take: &mut *take,
+                refused: &mut *refused,
+            })?
+            .is_some()
+        {}
         Ok(())
     }
 }
 
-impl<'de> serde::de::DeserializeSeed<'de> for Nested<'_> {
+impl<'de, F: FnMut(Element<'_>) -> Result<(), Failure>> serde::de::DeserializeSeed<'de>
+    for Nested<'_, F>
+{
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -397,20 +467,22 @@ mod tests {
             datatype: datatype.into(),
             data,
         };
-        let flat = |text: &str| Data::Elements(serde_json::from_str::<Flat>(text).unwrap().0);
         let raw = |bytes: &'static [u8]| Data::Raw(Bytes::from_static(bytes));
-        let fails = |datatype: &str, data: Data| -> String {
-            tensor(datatype, data).elements(2).unwrap_err().message
+        fn flat(text: &str) -> Data<'_> {
+            Data::Json(Some(serde_json::from_str(text).unwrap()))
+        }
+        let count = |datatype: &str, data: Data<'static>| {
+            let mut count = 0;
+            let take = |_: Element<'_>| {
+                count += 1;
+                Ok(())
+            };
+            tensor(datatype, data).each(2, take).map(|()| count)
         };
-        assert_eq!(tensor("FP64", flat("[[1.5], [null]]")).elements(2).unwrap().len(), 2);
-        assert_eq!(tensor("INT8", raw(&[1, 2])).elements(2).unwrap().len(), 2);
-        assert_eq!(
-            tensor("BYTES", raw(b"\x01\0\0\0a\0\0\0\0"))
-                .elements(2)
-                .unwrap()
-                .len(),
-            2
-        );
+        let fails = |datatype: &str, data| count(datatype, data).unwrap_err().message;
+        assert_eq!(count("FP64", flat("[[1.5], [null]]")).unwrap(), 2);
+        assert_eq!(count("INT8", raw(&[1, 2])).unwrap(), 2);
+        assert_eq!(count("BYTES", raw(b"\x01\0\0\0a\0\0\0\0")).unwrap(), 2);
         for (datatype, data, part) in [
             ("INT8", flat("[1, 128]"), "holds 128"),
             ("UINT8", flat("[1, -1]"), "holds -1"),
@@ -418,7 +490,14 @@ mod tests {
             ("BOOL", flat("[true, 2]"), "holds 2"),
             ("FP64", flat("[1, \"x\"]"), "holds `x`"),
             ("BYTES", flat("[\"x\", 1]"), "holds 1"),
-            ("FP64", flat("[1]"), "asks for 2"),
+            ("FP64", flat("[1]"), "has 1 values, but its shape [2] asks for 2"),
+            ("FP64", flat("[1, [2, 3]]"), "has more than 2 values, but its shape [2] asks for 2"),
+            (
+                "FP64",
+                flat("[1, {}]"),
+                "expected numbers, texts, booleans, nulls, or arrays of them",
+            ),
+            ("FP64", Data::Json(None), "has 0 values"),
             ("BF16", flat("[1, 2]"), "binary data"),
             ("FP32", raw(&[0; 9]), "has 9 bytes"),
             ("FP32", raw(&[0; 12]), "asks for 2"),

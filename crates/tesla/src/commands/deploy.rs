@@ -61,7 +61,7 @@ pub(crate) fn run(target: Target) -> Result<()> {
     let name = common
         .name
         .clone()
-        .unwrap_or_else(|| super::serve::name(&common.model));
+        .unwrap_or_else(|| tesla_serve::name_of(&common.model));
     let facts = Facts::new(label(&name)?, common.port, &model);
     let out = common.out.clone();
     let files = match target {

@@ -1,11 +1,11 @@
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
-use tesla::{Bundle, DeviceChoice};
+use tesla::DeviceChoice;
 use tesla_serve::{Batching, Config, Drain, Keys, Limits, Store, Tls};
 use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
@@ -150,11 +150,7 @@ Addresses:
 pub(crate) fn run(args: Args) -> Result<()> {
     log(args.log, args.log_level);
     let config = config(&args)?;
-    let single = match args.models.as_slice() {
-        [one] => Some(one),
-        _ => None,
-    };
-    if args.name.is_some() && single.is_none() {
+    if args.name.is_some() && args.models.len() != 1 {
         bail!("`--name` is for one model: name the files instead");
     }
     let store = Store::new(open_device(args.device)?, config);
@@ -166,9 +162,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     } else {
         "http"
     };
-    let example = single
-        .and_then(|path| Bundle::load(path).ok())
-        .map(|bundle| show::example_row(&bundle));
+    let example = store.of_only(|name, bundle| (name.to_string(), show::example_row(bundle)));
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(&args.addr).await.with_context(|| {
@@ -180,7 +174,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
             names.dedup();
             let mut stdout = std::io::stdout().lock();
             writeln!(stdout, "serving `{}` on {url}", names.join("`, `"))?;
-            if let (Some(example), Some(name)) = (example, names.first()) {
+            if let Some((name, example)) = example {
                 writeln!(stdout, "try    curl {url}/v1/models/{name}/predict -d '{example}'")?;
             }
             writeln!(stdout, "look   {url}/ is a page to try it on, {url}/docs says more")?;
@@ -190,16 +184,6 @@ pub(crate) fn run(args: Args) -> Result<()> {
         tesla_serve::listen(Arc::new(store), listener, stop()).await?;
         Ok(())
     })
-}
-
-/// `runs/digits/model.tesla` is called `digits`, `digits.tesla` too.
-pub(super) fn name(path: &Path) -> String {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let folder = path.parent().and_then(Path::file_name);
-    match (stem.as_ref(), folder) {
-        ("model", Some(folder)) => folder.to_string_lossy().into_owned(),
-        (stem, _) => stem.to_string(),
-    }
 }
 
 fn config(args: &Args) -> Result<Config> {
@@ -219,7 +203,19 @@ fn config(args: &Args) -> Result<Config> {
             keys
         }
     };
-    let environment = std::env::var("TESLA_API_KEYS").unwrap_or_default();
+    // Set and empty is a secret that was not found, and must not open the server.
+    let environment = match std::env::var_os("TESLA_API_KEYS") {
+        None => Keys::default(),
+        Some(text) => {
+            let keys = Keys::parse(&text.to_string_lossy());
+            if keys.is_empty() {
+                bail!(
+                    "`TESLA_API_KEYS` is set and holds no key: expected keys between commas; unset it to let everybody ask"
+                );
+            }
+            keys
+        }
+    };
     let watch = seconds("watch", args.watch)?;
     Ok(Config {
         batching: Batching {
@@ -235,7 +231,7 @@ fn config(args: &Args) -> Result<Config> {
             time: seconds("timeout", args.timeout)?,
             header_time: seconds("header-timeout", args.header_timeout)?,
         },
-        keys: file.and(Keys::parse(&environment)),
+        keys: file.and(environment),
         control: args.control,
         watch: (!watch.is_zero()).then_some(watch),
         versions: args.versions,

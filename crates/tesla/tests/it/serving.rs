@@ -175,7 +175,7 @@ fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
             400,
             "which is no `FP64`",
         ),
-        ("/v2/models/iris/infer", infer(json!([huge])), 400, "asks for"),
+        ("/v2/models/iris/infer", infer(json!([huge])), 400, "this server takes up to 100000"),
         ("/v2/models/iris/infer", json!({}), 400, "not an inference request"),
         ("/nowhere", json!({}), 404, "no such address"),
     ];
@@ -189,6 +189,22 @@ fn what_a_client_does_wrong_is_a_4xx_with_one_sentence() {
     assert_eq!(server.get("/v2/models/iris/infer").0, 405);
     // It still works.
     assert_eq!(server.post("/v1/models/iris/predict", &full).0, 200);
+}
+
+#[test]
+fn keys_that_were_not_found_do_not_open_the_server() {
+    let folder = folder();
+    let model = iris(folder.path());
+    for keys in ["", " , "] {
+        let done = Command::new(env!("CARGO_BIN_EXE_tesla"))
+            .args(["serve", model.to_str().unwrap(), "--addr", "127.0.0.1:0", "--device", "flex"])
+            .env("TESLA_API_KEYS", keys)
+            .output()
+            .unwrap();
+        assert!(!done.status.success());
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(said.contains("`TESLA_API_KEYS` is set and holds no key"), "{said}");
+    }
 }
 
 #[test]
