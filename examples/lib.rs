@@ -108,7 +108,7 @@ pub fn serve(file: &Path, kind: &str, body: &str) -> Result<Value> {
     println!("  served from `{}` over HTTP, and asked once:", file.display());
     println!("    POST {path}  {}", shortened(body));
     println!("    {status}: {}", shortened(&answer));
-    println!("  keep it running: tesla serve {}", file.display());
+    println!("  keep it running: cargo run --release -- serve {}", file.display());
     match status.as_str() {
         "200 OK" => Ok(serde_json::from_str(&answer)?),
         _ => bail!("the server refused the request: {answer}"),

@@ -43,7 +43,7 @@ fn main() -> Result<()> {
     println!("\n{user} has seen {} films, and should see next:", films.len());
     let seen = model.seen(&ratings)?;
     for (film, score) in &model.recommend(&[user.into()], 5, &seen)?[0].items {
-        // Of hers, those that are liked by the same people.
+        // Of the films that this user has seen, those that are liked by the same people.
         let reasons = model.predictor().reasons(film, &films, 2)?;
         println!("  {film:<16} {score:>6.2}   because of {}", names(reasons));
     }

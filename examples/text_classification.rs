@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     // Accuracy alone says little where most messages are no spam. What counts is how much spam is
     // caught, and how many messages are lost for it.
     println!("  of 100 spam messages {:.0} are caught", 100.0 * caught.recall);
-    println!("  of 100 messages it calls spam {:.0} are no spam", 100.0 - 100.0 * caught.precision);
+    println!("  of 100 messages it calls spam, {:.0} are not", 100.0 - 100.0 * caught.precision);
     ask(
         &spam,
         &[

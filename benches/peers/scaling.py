@@ -61,7 +61,8 @@ def torch_side(jobs, threads):
 def tesla_side(tesla, job, folder, threads):
     path, kind, hidden, batch = job
     model = f'kind = "{kind}"\nhidden = {hidden}\n'
-    model += "blocks = [{ filters = 32 }, { filters = 64 }]\n" if kind == "cnn" else ""
+    if kind == "cnn":
+        model += 'blocks = [{ filters = 32, padding = "valid" }, { filters = 64, padding = "valid" }]\n'
     config = f'[data]\nsource = "{path}"\nsplit = {{ by = "random", valid = 0.0, test = 0.0 }}\n'
     config += f'[audit]\nlevel = "off"\n[model]\n{model}[train]\nepochs = {EPOCHS + 1}\nbatch_size = {batch}\n'
     run = common.train(tesla, config, folder, threads)

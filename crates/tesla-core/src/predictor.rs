@@ -12,7 +12,7 @@ use tesla_data::{FittedInteractions, Inputs, Task};
 
 use crate::decision::softmax;
 use crate::device::to_host;
-use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result};
+use crate::{Batch, Bundle, Device, Error, ModelConfig, Network, Result, ops};
 
 /// The most rows of a pass through the network: bounds memory.
 const TILE: usize = 16;
@@ -220,7 +220,7 @@ impl Predictor {
     /// network of a program's own does is not known.
     fn rows_of_pass(&self, filled: usize) -> usize {
         let is_known = !matches!(self.network, Network::Custom(_));
-        match is_known && self.device.name() == "flex" {
+        match is_known && self.device.name() == "flex" && ops::rows_stand_alone() {
             true => filled,
             false => TILE,
         }

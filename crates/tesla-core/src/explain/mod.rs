@@ -84,8 +84,8 @@ impl Explained {
     fn is_finite(&self) -> bool {
         let amounts = self.contributions.iter().map(|c| c.amount);
         let parts = self.map.iter().flat_map(|map| map.amounts.iter().copied());
-        let all = [self.output, self.rest].into_iter().chain(amounts).chain(parts);
-        all.into_iter().all(f64::is_finite)
+        let mut all = [self.output, self.rest].into_iter().chain(amounts).chain(parts);
+        all.all(f64::is_finite)
     }
 }
 

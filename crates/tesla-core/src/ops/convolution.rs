@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::Conv2dOptions;
 use super::pool::{self, Window};
-use super::product::{Input, Product};
+use super::product::{Input, Product, least};
 
 /// The shapes of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -171,24 +171,15 @@ pub(super) fn forward(
             }
         });
     };
-    let parallel = shapes.images > 1 && work.products_of_all() > PARALLEL;
-    match (keeps, parallel) {
-        (true, true) => values
-            .par_chunks_mut(per_image)
+    let images = values
+        .par_chunks_mut(per_image)
+        .with_min_len(least(work.products_of_image()));
+    match keeps {
+        true => images
             .zip(chosen.par_chunks_mut(per_image))
             .enumerate()
             .for_each(|(i, (out, chosen))| one((i, out), chosen)),
-        (false, true) => values
-            .par_chunks_mut(per_image)
-            .enumerate()
-            .for_each(|image| one(image, &mut [])),
-        (true, false) => std::iter::zip(values.chunks_mut(per_image), chosen.chunks_mut(per_image))
-            .enumerate()
-            .for_each(|(i, (out, chosen))| one((i, out), chosen)),
-        (false, false) => values
-            .chunks_mut(per_image)
-            .enumerate()
-            .for_each(|image| one(image, &mut [])),
+        false => images.enumerate().for_each(|image| one(image, &mut [])),
     }
     Output {
         values,
@@ -244,9 +235,8 @@ pub(super) fn backward(
             false => sums.for_each(|sums| one(sums, &mut [])),
         }
     }
-    let mut sums = sums.chunks(per_run.max(1));
-    let mut total = sums.next().map_or_else(|| vec![0.0; per_run], <[f32]>::to_vec);
-    for sum in sums {
+    let mut total = vec![0.0; per_run];
+    for sum in sums.chunks(per_run.max(1)) {
         add(&mut total, sum);
     }
     let bias = total.split_off(weight.len());
@@ -257,16 +247,14 @@ pub(super) fn backward(
     }
 }
 
-/// Multiplications in a product from which on it is worth waking another thread.
-const PARALLEL: usize = 1 << 18;
 /// Values in the partial sums of a weight's gradient.
 const SUMS: usize = 1 << 21;
 /// Values in the gradients of patches that are added to an image at a time: as many as a core keeps near.
 const PATCHES: usize = 1 << 16;
 
 impl Work {
-    fn products_of_all(&self) -> usize {
-        self.shapes.images * self.places.len() * self.patch.len() * self.shapes.filters
+    fn products_of_image(&self) -> usize {
+        self.places.len() * self.patch.len() * self.shapes.filters
     }
 
     /// Runs of images whose gradients are added up apart.
@@ -379,6 +367,9 @@ impl Work {
     fn crop(&self, padded: &[f32], image: &mut [f32], order: Order) {
         let Shapes { channels, size, .. } = self.shapes;
         let [height, width] = size;
+        if image.is_empty() {
+            return;
+        }
         let [(top, _), (left, _)] = self.shapes.options.padding;
         let across = self.padded[1] * channels;
         for y in 0..height {
@@ -539,7 +530,8 @@ pub(super) fn transpose(from: &[f32], columns: usize, to: &mut [f32]) {
     }
 }
 
-/// Buffers of the calling thread, kept from one call to the next. What they hold is left over.
+/// Buffers of the calling thread, kept from one call to the next, as large as its largest image needed. What they
+/// hold is left over.
 fn with_scratch<const N: usize, T>(
     lengths: [usize; N],
     work: impl FnOnce([&mut [f32]; N]) -> T,

@@ -4,35 +4,33 @@
 //! not read, as most are where categories and words are inputs. A sum over rows goes through them in order:
 //! the same at any number of threads.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
-use super::product::{Input, Product};
+use super::product::{Input, PARALLEL, Product, least};
 
 /// Rows that go over the weights together.
 const TILE: usize = 16;
 /// Lines of a weight's gradient that a thread takes at a time.
 const LINES: usize = 48;
 
-/// `x weight + bias`, with the ReLU behind it if `relu` is true.
+/// `x weight + bias`, with the ReLU behind it if `relu` is true. Weights are finite.
 ///
 /// # Shapes
 /// - `x`: `[rows, inputs]`, `weight`: `[inputs, outputs]`, `bias`: `[outputs]`
 /// - result: `[rows, outputs]`
 pub(super) fn forward(
     x: &[f32],
-    rows: usize,
     weight: &[f32],
-    bias: &[f32],
+    [inputs, outputs]: [usize; 2],
+    bias: Option<&[f32]>,
     relu: bool,
 ) -> Vec<f32> {
-    let outputs = bias.len();
-    // Where all inputs are 0, nothing is added: what would then make 0 of -0 is done here.
-    let bias: Vec<f32> = bias.iter().map(|bias| bias + 0.0).collect();
-    let mut out = bias.repeat(rows);
-    if out.is_empty() {
-        return out;
-    }
-    let inputs = weight.len() / outputs;
+    let rows = x.len() / inputs;
+    let mut out = match bias {
+        Some(bias) => bias.repeat(rows),
+        None => vec![0.0; rows * outputs],
+    };
     let tile = |(i, out): (usize, &mut [f32])| {
         let x = &x[i * TILE * inputs..][..out.len() / outputs * inputs];
         let starts: Vec<usize> = (0..x.len()).step_by(inputs).collect();
@@ -46,27 +44,40 @@ pub(super) fn forward(
             outputs,
         }
         .add();
-        if relu {
-            // What is no number stays, so that it is noticed.
-            out.iter_mut()
-                .for_each(|value| *value = if *value <= 0.0 { 0.0 } else { *value });
+        for value in out {
+            // What is no number stays, so that it is noticed. Adding 0 makes 0 of -0, as inputs of 0 that are
+            // not read would have.
+            *value = if relu && *value <= 0.0 {
+                0.0
+            } else {
+                *value + 0.0
+            };
         }
     };
-    match rows <= TILE {
-        true => tile((0, &mut out)),
-        false => out.par_chunks_mut(TILE * outputs).enumerate().for_each(tile),
+    if !out.is_empty() {
+        let tiles = out.par_chunks_mut(TILE * outputs);
+        tiles
+            .with_min_len(least(TILE * weight.len()))
+            .enumerate()
+            .for_each(tile);
     }
     out
 }
 
 /// The inputs that are not 0 in all rows.
 fn used(x: &[f32], inputs: usize, outputs: usize) -> Vec<Input> {
-    let mut is_used = vec![false; inputs];
-    for row in x.chunks_exact(inputs) {
-        for (is_used, x) in std::iter::zip(&mut is_used, row) {
-            *is_used |= *x != 0.0;
-        }
-    }
+    // Bits that are not those of 0 or -0.
+    let mut is_used = vec![0; inputs];
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in x.chunks_exact(inputs) {
+                for (is_used, x) in std::iter::zip(&mut is_used, row) {
+                    *is_used |= x.to_bits() << 1;
+                }
+            }
+        },
+    );
     // Without a branch, which would be guessed wrong half of the time.
     let (mut used, mut count) = (vec![Input { x: 0, weight: 0 }; inputs], 0);
     for (i, is_used) in is_used.into_iter().enumerate() {
@@ -74,7 +85,7 @@ fn used(x: &[f32], inputs: usize, outputs: usize) -> Vec<Input> {
             x: i,
             weight: i * outputs,
         };
-        count += usize::from(is_used);
+        count += usize::from(is_used != 0);
     }
     used.truncate(count);
     used
@@ -88,63 +99,121 @@ pub(super) struct Gradients {
     pub(super) bias: Vec<f32>,
 }
 
-/// The gradients from that of the output before its ReLU, `[rows, outputs]`.
+/// The gradients from that of the output, `[rows, outputs]`, and from the output, where a ReLU was behind it.
 pub(super) fn backward(
     x: &[f32],
-    rows: usize,
     weight: &[f32],
-    gradient: &[f32],
+    [inputs, outputs]: [usize; 2],
+    (gradient, out): (&[f32], Option<&[f32]>),
     wants_x: bool,
 ) -> Gradients {
-    let outputs = gradient.len().checked_div(rows).unwrap_or(0);
-    let inputs = x.len().checked_div(rows).unwrap_or(0);
-    let mut of_weight = vec![0.0; weight.len()];
-    let mut bias = vec![0.0; outputs];
-    if outputs == 0 || inputs == 0 {
-        return Gradients {
-            x: wants_x.then(|| vec![0.0; x.len()]),
-            weight: of_weight,
-            bias,
-        };
+    let open = out.map(|out| open(gradient, out));
+    let gradient = open.as_deref().unwrap_or(gradient);
+    let of_x = || {
+        wants_x.then(|| {
+            let mut turned = vec![0.0; weight.len()];
+            if !turned.is_empty() {
+                turned
+                    .par_chunks_mut(TILE * inputs)
+                    .with_min_len(least(TILE * inputs))
+                    .enumerate()
+                    .for_each(|(i, turned)| turn(&weight[i * TILE..], outputs, turned, inputs));
+            }
+            match outputs {
+                0 => vec![0.0; x.len()],
+                _ => forward(gradient, &turned, [outputs, inputs], None, false),
+            }
+        })
+    };
+    let of_weight = || of_weight(x, [inputs, outputs], gradient);
+    let (x, weight) = match wants_x && x.len() * outputs > PARALLEL {
+        true => rayon::join(of_x, of_weight),
+        false => (of_x(), of_weight()),
+    };
+    Gradients {
+        x,
+        weight,
+        bias: columns(gradient, outputs),
     }
+}
+
+/// Values that a thread takes at a time where there is little to do with each.
+const PIECE: usize = 1 << 14;
+
+/// The gradient where the ReLU let something through.
+fn open(gradient: &[f32], out: &[f32]) -> Vec<f32> {
+    let mut open = vec![0.0; gradient.len()];
+    open.par_chunks_mut(PIECE)
+        .zip(gradient.par_chunks(PIECE).zip(out.par_chunks(PIECE)))
+        .for_each(|(open, (gradient, out))| {
+            Arch::new().dispatch(
+                #[inline(always)]
+                || {
+                    for ((open, g), out) in open.iter_mut().zip(gradient).zip(out) {
+                        *open = if *out == 0.0 { 0.0 } else { *g };
+                    }
+                },
+            );
+        });
+    open
+}
+
+/// The sum of each column: of some rows, and then of these sums in order.
+fn columns(values: &[f32], columns: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; columns];
+    if columns > 0 {
+        let piece = (PIECE / columns).max(1) * columns;
+        let of_piece = |rows: &[f32]| {
+            let mut sums = vec![0.0; columns];
+            add_rows(&mut sums, rows);
+            sums
+        };
+        let pieces: Vec<Vec<f32>> = values.par_chunks(piece).map(of_piece).collect();
+        pieces.iter().for_each(|piece| add_rows(&mut sums, piece));
+    }
+    sums
+}
+
+fn add_rows(sums: &mut [f32], rows: &[f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact(sums.len()) {
+                std::iter::zip(&mut *sums, row).for_each(|(sum, x)| *sum += x);
+            }
+        },
+    );
+}
+
+fn of_weight(x: &[f32], [inputs, outputs]: [usize; 2], gradient: &[f32]) -> Vec<f32> {
+    let mut found = vec![0.0; inputs * outputs];
+    let rows = x.len() / inputs;
     let each_row: Vec<Input> = (0..rows)
         .map(|row| Input {
             x: row * inputs,
             weight: row * outputs,
         })
         .collect();
-    of_weight
-        .par_chunks_mut(LINES * outputs)
-        .enumerate()
-        .for_each(|(i, out)| {
-            let starts: Vec<usize> = (i * LINES..).take(out.len() / outputs).collect();
-            Product {
-                x,
-                starts: &starts,
-                inputs: &each_row,
-                weight: gradient,
-                out,
-                across: outputs,
-                outputs,
-            }
-            .add();
-        });
-    for gradient in gradient.chunks_exact(outputs) {
-        std::iter::zip(&mut bias, gradient).for_each(|(sum, g)| *sum += g);
-    }
-    let x = wants_x.then(|| {
-        let mut turned = vec![0.0; weight.len()];
-        turned
-            .par_chunks_mut(TILE * inputs)
+    if !found.is_empty() {
+        found
+            .par_chunks_mut(LINES * outputs)
+            .with_min_len(least(LINES * outputs * rows))
             .enumerate()
-            .for_each(|(i, turned)| turn(&weight[i * TILE..], outputs, turned, inputs));
-        forward(gradient, rows, &turned, &vec![0.0; inputs], false)
-    });
-    Gradients {
-        x,
-        weight: of_weight,
-        bias,
+            .for_each(|(i, out)| {
+                let starts: Vec<usize> = (i * LINES..).take(out.len() / outputs).collect();
+                Product {
+                    x,
+                    starts: &starts,
+                    inputs: &each_row,
+                    weight: gradient,
+                    out,
+                    across: outputs,
+                    outputs,
+                }
+                .add();
+            });
     }
+    found
 }
 
 /// Columns of a matrix, whose lines lie `across` apart, as lines of `inputs` values.

@@ -134,8 +134,8 @@ fn shapes(x: &Tensor<4>, weight: &Tensor<4>, options: Conv2dOptions) -> Option<S
         kernel: [down, across],
         options,
     };
-    let known = divides && moves && options.pool <= MOST;
-    (known && shapes.convolved().is_some()).then_some(shapes)
+    let fits = |out: [usize; 2]| options.pool <= MOST.min(out[0]).min(out[1]);
+    (divides && moves && shapes.convolved().is_some_and(fits)).then_some(shapes)
 }
 
 /// The side of the largest window whose pixels have a number below [`CLOSED`].
@@ -178,7 +178,10 @@ pub(super) fn batch_norm_train(
     options: NormOptions,
 ) -> Result<Normed, Box<(Tensor<4>, Tensor<1>, Tensor<1>)>> {
     let found = kind(&x);
-    let one_kind = kind(&gamma) == found && kind(&beta) == found;
+    let channels = [x.dims()[1]];
+    let one_kind = [&gamma, &beta]
+        .iter()
+        .all(|line| kind(line) == found && line.dims() == channels);
     let (Some(kind), true, Some(shape)) = (found, one_kind, norm_shape(&x, options)) else {
         return Err(Box::new((x, gamma, beta)));
     };
@@ -225,8 +228,11 @@ pub(super) fn batch_norm(
     lines: [Tensor<1>; 4],
     options: NormOptions,
 ) -> Result<Tensor<4>, Box<Known>> {
-    let plain =
-        kind(&x) == Some(Kind::Plain) && lines.iter().all(|line| kind(line) == Some(Kind::Plain));
+    let channels = [x.dims()[1]];
+    let plain = kind(&x) == Some(Kind::Plain)
+        && lines
+            .iter()
+            .all(|line| kind(line) == Some(Kind::Plain) && line.dims() == channels);
     let Some(shape) = norm_shape(&x, options).filter(|_| plain) else {
         return Err(Box::new((x, lines)));
     };
@@ -283,6 +289,7 @@ pub(super) fn linear(
     relu: bool,
 ) -> Result<Tensor<2>, Box<Weighed>> {
     let ([rows, inputs], [deep, outputs]) = (x.dims(), weight.dims());
+    let size = [inputs, outputs];
     let found = kind(&x);
     let fits = kind(&weight) == found
         && bias
@@ -296,9 +303,7 @@ pub(super) fn linear(
     let (weight, weight_node) = open(weight, kind);
     let (bias, bias_node) = bias.map(|bias| open(bias, kind)).unzip();
     let (x, weight, bias) = (contiguous(x), contiguous(weight), bias.map(contiguous));
-    let zeros = vec![0.0; if bias.is_some() { 0 } else { outputs }];
-    let bias = bias.as_ref().map_or(&zeros[..], values);
-    let out = dense::forward(values(&x), rows, values(&weight), bias, relu);
+    let out = dense::forward(values(&x), values(&weight), size, bias.as_ref().map(values), relu);
     let out = FlexTensor::from_data(TensorData::new(out, [rows, outputs]));
     let state = Weighing {
         x,
@@ -450,19 +455,15 @@ impl<const N: usize> Backward<Flex, N> for Linear {
     fn backward(self, ops: Ops<Weighing, N>, gradients: &mut Gradients, _: &mut Checkpointer) {
         let gradient = contiguous(gradients.consume::<Flex>(&ops.node));
         let Weighing { x, weight, out } = ops.state;
-        let open = out.map(|out| {
-            let open = std::iter::zip(values(&out), values(&gradient));
-            Vec::from_iter(open.map(|(out, g)| if *out == 0.0 { 0.0 } else { *g }))
-        });
-        let gradient = open.as_deref().unwrap_or(values(&gradient));
-        let shape = x.layout().shape().clone();
+        let [x_shape, weight_shape] = [&x, &weight].map(|tensor| tensor.layout().shape().clone());
+        let size = [weight_shape[0], weight_shape[1]];
         let wants_x = ops.parents[0].is_some();
-        let found = dense::backward(values(&x), shape[0], values(&weight), gradient, wants_x);
-        let outputs = found.bias.len();
+        let behind = (values(&gradient), out.as_ref().map(values));
+        let found = dense::backward(values(&x), values(&weight), size, behind, wants_x);
         let found = [
-            found.x.map(|x| TensorData::new(x, shape)),
-            Some(TensorData::new(found.weight, weight.layout().shape().clone())),
-            Some(TensorData::new(found.bias, [outputs])),
+            found.x.map(|x| TensorData::new(x, x_shape)),
+            Some(TensorData::new(found.weight, weight_shape)),
+            Some(TensorData::new(found.bias, [size[1]])),
         ];
         for (node, found) in std::iter::zip(ops.parents, found) {
             if let (Some(node), Some(found)) = (node, found) {

@@ -51,7 +51,8 @@ impl Window {
 /// Channels that are worked on together, so that the compiler keeps them in vector registers.
 const LANES: usize = 16;
 
-/// The largest value of each window, then ReLU where it is asked for, pixel by pixel. `chosen` gets the number of the pixel that held it, the first of several, or [`CLOSED`].
+/// The largest value of each window, then ReLU where it is asked for, pixel by pixel. `chosen` gets the number
+/// of the pixel that held it, the first of several, or [`CLOSED`].
 pub(super) fn forward(
     window: &Window,
     values: &[f32],

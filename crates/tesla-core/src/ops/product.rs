@@ -35,6 +35,14 @@ pub(super) struct Input {
 const PANEL: usize = 256;
 const NEAR: usize = 1 << 13;
 
+/// Multiplications from which on it is worth waking another thread.
+pub(super) const PARALLEL: usize = 1 << 18;
+
+/// How many pieces of so much work a thread should take at least.
+pub(super) fn least(work: usize) -> usize {
+    PARALLEL.div_ceil(work.max(1))
+}
+
 /// Whether this processor multiplies and adds in one instruction. Others are better served by products that
 /// round twice.
 pub(super) fn is_fast() -> bool {

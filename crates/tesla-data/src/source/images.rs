@@ -112,7 +112,7 @@ pub(super) mod tests {
     fn one_image_is_a_row() {
         let root = folder(&[("a.PNG", &png()), ("b.png", &png())]);
         let path = root.path().join("a.PNG");
-        let source = open_data("", &path, &crate::DataConfig::default()).unwrap();
+        let source = open_data("a.PNG", root.path(), &crate::DataConfig::default()).unwrap();
         let scanned = source
             .scan(&source.schema().unwrap())
             .unwrap()

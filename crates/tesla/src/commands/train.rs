@@ -69,6 +69,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
+    // This thread is one of those that share its work: it goes on with it where it would otherwise wait until
+    // they have been woken, many times in each step.
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     let (mut config, base, name) = match (&args.resume, &args.input) {
         (Some(run), _) => (stored(run)?, PathBuf::new(), String::new()),
         (None, Some(input)) => program(input)?,
