@@ -198,7 +198,7 @@ impl Metrics {
         if encode(&mut text, &self.registry).is_err() {
             let _ = writeln!(text, "# the metrics cannot be written");
         }
-        text
+        in_order(&text)
     }
 
     /// Counts an answer.
@@ -325,6 +325,22 @@ impl ModelMetrics {
             self.families.drift.get_or_create(&labels).inc_by(values as u64);
         }
     }
+}
+
+/// The lines of each counter and gauge in one order: the registry has them in any. Those of a histogram
+/// belong together as they stand.
+fn in_order(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let of_one = |one: &&str, next: &&str| one.starts_with('#') == next.starts_with('#');
+    for lines in lines.chunk_by_mut(of_one) {
+        if lines
+            .iter()
+            .all(|line| !line.starts_with('#') && !line.contains("_bucket{"))
+        {
+            lines.sort_unstable();
+        }
+    }
+    lines.into_iter().flat_map(|line| [line, "\n"]).collect()
 }
 
 /// What the operating system says the process holds; 0 where it does not say.
