@@ -351,3 +351,20 @@ fn resident_memory() -> f64 {
         .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
     kilobytes.unwrap_or(0.0) * 1024.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_in_one_order_but_for_those_of_a_histogram() {
+        let counter = ["# TYPE a counter", "a_total{m=\"1\"} 2", "a_total{m=\"2\"} 1"];
+        let histogram = ["# TYPE h histogram", "h_sum 1", "h_count 1", "h_bucket{le=\"9\"} 1"];
+        let text = |order: [usize; 3]| {
+            let counter = order.map(|at| counter[at]);
+            [&counter[..], &histogram, &["# EOF", ""]].concat().join("\n")
+        };
+        assert_eq!(in_order(&text([0, 2, 1])), text([0, 1, 2]));
+        assert_eq!(in_order(&text([0, 1, 2])), text([0, 1, 2]));
+    }
+}

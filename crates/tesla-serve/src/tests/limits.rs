@@ -419,7 +419,7 @@ fn tables_and_forms_of_more_rows_than_may_be_are_not_read_to_their_end() {
         let kind = "multipart/form-data; boundary=b";
         ask("/v1/models/iris/predict", kind, file.repeat(files) + end)
     };
-    assert_eq!(form(101, "and no end"), (400, said.to_string()));
+    assert_eq!(form(102, "and no end"), (400, said.to_string()));
     assert!(form(100, "--b--\r\n").1.contains("reads tables, no images"));
 }
 
