@@ -1,15 +1,23 @@
+/// Characters of a word that may be misspelt, at most.
+const LONGEST: usize = 100;
+
 /// The candidate closest to `word`, if one is close enough to be a likely misspelling.
 ///
 /// Distance is Damerau-Levenshtein without regard to case; a word may be off by a third of its
-/// length.
+/// length. Very long words are nobody's misspelling, and would take memory of many times their size.
 pub fn nearest<'a, S>(word: &str, candidates: &'a [S]) -> Option<&'a str>
 where
     S: AsRef<str>,
 {
+    let is_long = |word: &str| word.chars().nth(LONGEST).is_some();
+    if is_long(word) {
+        return None;
+    }
     let lower = word.to_lowercase();
     candidates
         .iter()
         .map(AsRef::as_ref)
+        .filter(|c| !is_long(c))
         .map(|c| (strsim::damerau_levenshtein(&lower, &c.to_lowercase()), c))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, c)| *distance <= c.chars().count() / 3)
@@ -98,5 +106,9 @@ mod tests {
         assert_eq!(nearest("Age", &columns), Some("age"));
         assert_eq!(nearest("zzz", &columns), None);
         assert_eq!(nearest("y", &["x", "z"]), None);
+        // As long as a word may be, and longer than can be compared.
+        let (long, longer) = ("é".repeat(100), "é".repeat(1 << 20));
+        assert_eq!(nearest(&format!("{}e", &long[2..]), &[&longer, &long]), Some(&*long));
+        assert_eq!(nearest(&longer, &[&longer, &long]), None);
     }
 }

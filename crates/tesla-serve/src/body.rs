@@ -26,6 +26,11 @@ const BODIES: usize = 16;
 /// Bytes of a body that take no room.
 const FREE: usize = 1 << 16;
 
+/// Packed bytes up to which a body is unpacked at once: waking a thread would take as long.
+pub(crate) const QUICK: usize = 1024;
+/// Bytes that are unpacked before there must be room for them.
+const CHUNK: usize = 1 << 16;
+
 /// Bytes of a body that are read after the answer though nobody wants them, at most.
 const LINGER: u64 = 1 << 18;
 /// How long they may take.
@@ -169,28 +174,46 @@ pub(crate) async fn collect(
     Ok((if all.is_empty() { first } else { all.into() }, held))
 }
 
-/// A body as it was before its client packed it.
+/// What bounds a body that is unpacked.
+pub(crate) struct Bounds {
+    /// Bytes that it may have then.
+    pub(crate) limit: usize,
+    /// Where they take room, as the packed ones did.
+    pub(crate) room: Room,
+    /// What to say when there is none.
+    pub(crate) busy: Failure,
+}
+
+/// A body as it was before its client packed it, and the room it takes now.
 ///
 /// # Errors
-/// When there are more bytes than `limit` then, or the packing is broken or unknown.
+/// When there are more bytes than there may be then, or no room for them, or the packing is broken or
+/// unknown.
 pub(crate) async fn unpack(
     packed: Bytes,
+    held: Held,
     headers: &HeaderMap,
-    limit: usize,
-) -> Result<Bytes, Failure> {
+    bounds: impl FnOnce() -> Bounds,
+) -> Result<(Bytes, Held), Failure> {
     let packing = headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes());
-    match packing {
-        None | Some(b"identity" | b"") => Ok(packed),
-        Some(b"gzip" | b"x-gzip") => elsewhere(true, move || unpack_gzip(&packed, limit))
-            .await?
-            .map(Bytes::from),
-        Some(b"deflate") => elsewhere(true, move || read(ZlibDecoder::new(&packed[..]), limit))
-            .await?
-            .map(Bytes::from),
-        Some(_) => Err(Failure::unsupported(
-            "the body is packed in a way this server does not read: expected `gzip`, `deflate` or none",
-        )),
-    }
+    let is_gzip = match packing {
+        None | Some(b"identity" | b"") => return Ok((packed, held)),
+        Some(b"gzip" | b"x-gzip") => true,
+        Some(b"deflate") => false,
+        Some(_) => {
+            return Err(Failure::unsupported(
+                "the body is packed in a way this server does not read: expected `gzip`, `deflate` or none",
+            ));
+        }
+    };
+    let bounds = bounds();
+    let is_long = packed.len() > QUICK;
+    let unpack = move || match is_gzip {
+        true => unpack_gzip(&packed, &bounds),
+        false => read(ZlibDecoder::new(&packed[..]), &bounds),
+    };
+    let (bytes, held) = elsewhere(is_long, unpack).await??;
+    Ok((bytes.into(), held))
 }
 
 fn too_large(limit: usize) -> Failure {
@@ -198,20 +221,26 @@ fn too_large(limit: usize) -> Failure {
 }
 
 /// # Errors
-/// When there are more bytes than `limit` in it, or it is not gzip.
-pub(crate) fn unpack_gzip(packed: &[u8], limit: usize) -> Result<Vec<u8>, Failure> {
-    read(MultiGzDecoder::new(packed), limit)
+/// When there are more bytes in it than there may be, or no room for them, or it is not gzip.
+pub(crate) fn unpack_gzip(packed: &[u8], bounds: &Bounds) -> Result<(Vec<u8>, Held), Failure> {
+    read(MultiGzDecoder::new(packed), bounds)
 }
 
-fn read(reader: impl Read, limit: usize) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    reader
-        .take(limit as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|_| Failure::bad_request("the body is not packed as its header says"))?;
-    match bytes.len() > limit {
-        true => Err(too_large(limit)),
-        false => Ok(bytes),
+/// Takes room as it reads: few bytes may become very many.
+fn read(mut reader: impl Read, bounds: &Bounds) -> Result<(Vec<u8>, Held), Failure> {
+    let (mut bytes, mut held) = (Vec::new(), None);
+    loop {
+        let read = reader.by_ref().take(CHUNK as u64).read_to_end(&mut bytes);
+        let read =
+            read.map_err(|_| Failure::bad_request("the body is not packed as its header says"))?;
+        if bytes.len() > bounds.limit {
+            return Err(too_large(bounds.limit));
+        }
+        if read == 0 {
+            return Ok((bytes, held));
+        }
+        let is_room = bounds.room.hold(&mut held, bytes.len());
+        is_room.ok_or_else(|| bounds.busy.clone())?;
     }
 }
 
@@ -280,8 +309,14 @@ mod tests {
         let room = Room::new(limit);
         runtime.block_on(async {
             let busy = || Failure::busy("no room", 1.0);
-            let (packed, _) = collect(packed.into(), &headers, limit, &room, busy).await?;
-            unpack(packed, &headers, limit).await
+            let (packed, held) = collect(packed.into(), &headers, limit, &room, busy).await?;
+            let bounds = || Bounds {
+                limit,
+                room: room.clone(),
+                busy: busy(),
+            };
+            let (bytes, _) = unpack(packed, held, &headers, bounds).await?;
+            Ok(bytes)
         })
     }
 
@@ -304,6 +339,28 @@ mod tests {
         assert_eq!(read_now(vec![1, 2, 3], "br", 10).unwrap_err().status.as_u16(), 415);
         assert_eq!(read_now(vec![1; 5], "identity", 4).unwrap_err().status.as_u16(), 413);
     }
+
+    #[test]
+    fn what_is_unpacked_takes_room_as_it_grows() {
+        let bounds = Bounds {
+            limit: 1 << 20,
+            room: Room(Arc::new(Semaphore::new(1 << 20))),
+            busy: Failure::busy("no room", 1.0),
+        };
+        let packed = gzip(&vec![0; 1 << 20]);
+        assert!(packed.len() < FREE);
+        let (bytes, held) = unpack_gzip(&packed, &bounds).unwrap();
+        assert_eq!(bytes.len(), 1 << 20);
+        assert_eq!(bounds.room.0.available_permits(), FREE);
+        let refused = unpack_gzip(&packed, &bounds).unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        // What was refused has given its room back.
+        assert_eq!(bounds.room.0.available_permits(), FREE);
+        unpack_gzip(&gzip(&vec![0; FREE]), &bounds).unwrap();
+        drop(held);
+        assert!(unpack_gzip(&packed, &bounds).is_ok());
+    }
+
     #[test]
     fn large_bodies_wait_for_room_and_small_ones_do_not() {
         let room = Room(Arc::new(Semaphore::new(100)));

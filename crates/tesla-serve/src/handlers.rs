@@ -158,7 +158,7 @@ async fn infer(State(server): Shared, named: Named, request: Request) -> Answer<
             let rows = infer::rows(tensors, bundle, most)?;
             Ok(Asked { rows, wanted, time })
         };
-        let (predictions, wanted) = model.predict(most, turn, size, read).await?;
+        let (predictions, wanted) = model.predict(most, &turn, size, read).await?;
         let is_long = values(&predictions) > LONG;
         let model = model.clone();
         elsewhere(is_long, move || rest::respond(&model, &wanted, predictions)).await?
@@ -171,10 +171,10 @@ async fn predict(State(server): Shared, named: Named, request: Request) -> Answe
     let most = server.store.config().limits.rows;
     let answer = async {
         let (headers, body, turn) = server.read(request).await?;
-        let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
+        let rows = rows::sort(body, headers.get(header::CONTENT_TYPE), most).await?;
         if let Some(body) = rows.lists(model.bundle()) {
             let read = move |bundle: &_| lists::parse(&body, bundle, most);
-            if let Some(lists) = model.lists(most, turn.clone(), read).await? {
+            if let Some(lists) = model.lists(most, &turn, read).await? {
                 let model = model.clone();
                 let respond = move || Json(lists::respond(&model, lists)).into_response();
                 return elsewhere(true, respond).await;
@@ -182,7 +182,7 @@ async fn predict(State(server): Shared, named: Named, request: Request) -> Answe
         }
         let size = rows.size();
         let read = move |bundle: &_| Ok(rows.read(bundle, most)?.into());
-        let (predictions, ()) = model.predict(most, turn, size, read).await?;
+        let (predictions, ()) = model.predict(most, &turn, size, read).await?;
         let is_long = values(&predictions) > LONG;
         let model = model.clone();
         elsewhere(is_long, move || rows::respond(&model, &predictions)).await?
@@ -195,9 +195,9 @@ async fn explain(State(server): Shared, named: Named, request: Request) -> Answe
     let most = server.store.config().limits.rows;
     let answer = async {
         let (headers, body, turn) = server.read(request).await?;
-        let rows = rows::sort(body, headers.get(header::CONTENT_TYPE)).await?;
+        let rows = rows::sort(body, headers.get(header::CONTENT_TYPE), most).await?;
         let read = move |bundle: &_| rows.read(bundle, most);
-        let explained = model.explain(most, turn, read).await?;
+        let explained = model.explain(most, &turn, read).await?;
         let (name, version) = (&model.name, model.version.to_string());
         Ok(Json(json!({ "model": name, "version": version, "explanations": explained })))
     };
@@ -221,7 +221,7 @@ async fn run_invocation(server: &Server, model: Arc<Loaded>, request: Request) -
         let asked = Invocation::new(body, headers.get(header::CONTENT_TYPE))?;
         let size = asked.size();
         let read = move |bundle: &_| Ok(asked.read(bundle, most)?.into());
-        let (predictions, ()) = model.predict(most, turn, size, read).await?;
+        let (predictions, ()) = model.predict(most, &turn, size, read).await?;
         let is_long = values(&predictions) > LONG;
         let respond = move || Json(invocations::respond(&predictions)).into_response();
         elsewhere(is_long, respond).await

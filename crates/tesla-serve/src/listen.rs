@@ -153,23 +153,29 @@ async fn connection(
         .keep_alive_timeout(limits.header_time);
     let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     let mut wait = limits.header_time;
-    loop {
+    let is_over = loop {
         tokio::select! {
             _ = &mut serving => return,
-            _ = ends.wait_for(|ends| *ends) => break,
+            _ = ends.wait_for(|ends| *ends) => break true,
             () = tokio::time::sleep(wait) => {}
         }
         match uses.idle() {
             // Who has said nothing so far, or one byte now and then, says nothing more.
             Idle::NeverUsed => return,
-            Idle::Since(time) if time >= limits.header_time => break,
+            Idle::Since(time) if time >= limits.header_time => break false,
             Idle::Since(time) => wait = limits.header_time - time,
             Idle::Not => wait = limits.header_time,
         }
-    }
+    };
     // Over HTTP/2 a client is told, so that it does not send another request into the closed door.
     serving.as_mut().graceful_shutdown();
-    let _ = serving.await;
+    if is_over {
+        // As long as the server waits for its requests.
+        let _ = serving.await;
+    } else {
+        // Who does not take an answer has the connection no longer than others have to ask for one.
+        let _ = tokio::time::timeout(limits.time, serving).await;
+    }
 }
 
 /// When a connection had requests.
@@ -234,4 +240,29 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor> {
         .map_err(|e| bad(&tls.certificate, &e))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_take_an_answer_loses_the_connection() {
+        let limits = Limits {
+            time: Duration::from_millis(20),
+            header_time: Duration::from_millis(20),
+            ..Default::default()
+        };
+        let large = axum::routing::get(|| async { vec![0_u8; 1 << 20] });
+        let routes = Router::new().route("/", large);
+        crate::tests::runtime().block_on(async {
+            let (mut client, stream) = tokio::io::duplex(1 << 10);
+            client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let (_ending, ends) = watch::channel(false);
+            let serving = connection(stream, routes, limits, ends);
+            tokio::time::timeout(Duration::from_secs(60), serving).await.unwrap();
+        });
+    }
 }

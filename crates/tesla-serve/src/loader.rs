@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use tokio::sync::oneshot;
 
 use crate::error::Failure;
@@ -40,12 +41,17 @@ impl Loader {
     ) -> Result<T, Failure> {
         let (done, waiting) = oneshot::channel();
         let job = move |store: &Store| {
-            let _ = done.send(change(store));
+            // Who has gone meanwhile asks for nothing any more.
+            if !done.is_closed() {
+                let _ = done.send(change(store));
+            }
         };
         let _ = self.0.send(Box::new(job));
-        waiting
-            .await
-            .map_err(|_| Failure::internal("the change was not made"))
+        waiting.await.map_err(|_| {
+            tracing::error!("a change of what is served was not made: a panic, or no thread");
+            let message = "the change was not made; the server's log says why";
+            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        })
     }
 }
 

@@ -198,7 +198,7 @@ impl Metrics {
         if encode(&mut text, &self.registry).is_err() {
             let _ = writeln!(text, "# the metrics cannot be written");
         }
-        text
+        in_order(&text)
     }
 
     /// Counts an answer.
@@ -327,6 +327,22 @@ impl ModelMetrics {
     }
 }
 
+/// The lines of each counter and gauge in one order: the registry has them in any. Those of a histogram
+/// belong together as they stand.
+fn in_order(text: &str) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let of_one = |one: &&str, next: &&str| one.starts_with('#') == next.starts_with('#');
+    for lines in lines.chunk_by_mut(of_one) {
+        if lines
+            .iter()
+            .all(|line| !line.starts_with('#') && !line.contains("_bucket{"))
+        {
+            lines.sort_unstable();
+        }
+    }
+    lines.into_iter().flat_map(|line| [line, "\n"]).collect()
+}
+
 /// What the operating system says the process holds; 0 where it does not say.
 fn resident_memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -334,4 +350,21 @@ fn resident_memory() -> f64 {
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
     kilobytes.unwrap_or(0.0) * 1024.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_in_one_order_but_for_those_of_a_histogram() {
+        let counter = ["# TYPE a counter", "a_total{m=\"1\"} 2", "a_total{m=\"2\"} 1"];
+        let histogram = ["# TYPE h histogram", "h_sum 1", "h_count 1", "h_bucket{le=\"9\"} 1"];
+        let text = |order: [usize; 3]| {
+            let counter = order.map(|at| counter[at]);
+            [&counter[..], &histogram, &["# EOF", ""]].concat().join("\n")
+        };
+        assert_eq!(in_order(&text([0, 2, 1])), text([0, 1, 2]));
+        assert_eq!(in_order(&text([0, 1, 2])), text([0, 1, 2]));
+    }
 }

@@ -94,14 +94,15 @@ impl Loaded {
     }
 
     /// The way of a request: read, check and prepare its rows, wait for the network, and answer.
-    /// `read` makes rows of the request's body, of about `size` values.
+    /// `read` makes rows of the request's body, of about `size` values. The turn is the caller's, who
+    /// has it until the answer is written.
     ///
     /// # Errors
     /// When the request is at fault, or waits in vain.
     pub(crate) async fn predict<W: Send + 'static>(
         self: &Arc<Self>,
         most: usize,
-        turn: Turn,
+        turn: &Turn,
         size: usize,
         read: impl FnOnce(&Bundle) -> Result<Asked<W>, Failure> + Send + 'static,
     ) -> Result<(Predictions, W), Failure> {
@@ -109,7 +110,7 @@ impl Loaded {
         let deadline = turn.deadline;
         // A small table takes less time than it takes to wake another thread.
         let is_small = size <= INLINE && image_of(self.bundle()).is_none();
-        let model = self.clone();
+        let (model, turn) = (self.clone(), turn.clone());
         let prepare = move || {
             // Who has gone meanwhile is still at work until this is done.
             let _turn = turn;
@@ -145,7 +146,7 @@ impl Loaded {
     pub(crate) async fn lists(
         self: &Arc<Self>,
         most: usize,
-        turn: Turn,
+        turn: &Turn,
         read: impl FnOnce(&Bundle) -> Result<Option<Lists>, Failure> + Send + 'static,
     ) -> Result<Option<Vec<Ranked>>, Failure> {
         let started = Instant::now();
@@ -154,7 +155,7 @@ impl Loaded {
             let asked = read(model.bundle())?;
             asked.map(|lists| lists.rank(&model.predictor, most)).transpose()
         };
-        let done = self.aside.run(turn, rank).await;
+        let done = self.aside.run(turn.clone(), rank).await;
         if let Ok(Some(lists)) = &done {
             self.metrics.predicted(lists.len(), started.elapsed());
         }
@@ -168,7 +169,7 @@ impl Loaded {
     pub(crate) async fn explain(
         self: &Arc<Self>,
         most: usize,
-        turn: Turn,
+        turn: &Turn,
         read: impl FnOnce(&Bundle) -> Result<RecordBatch, Failure> + Send + 'static,
     ) -> Result<Vec<Explained>, Failure> {
         let model = self.clone();
@@ -186,7 +187,7 @@ impl Loaded {
             let explainer = Explainer::new(bundle, model.predictor.device())?;
             Ok(explainer.explain(&rows, &wanted, &place)?)
         };
-        self.aside.run(turn, explain).await
+        self.aside.run(turn.clone(), explain).await
     }
 
     /// A value far out of the range of training leaves the network as no number at all.
@@ -222,6 +223,13 @@ pub(crate) fn check_rows(rows: usize, most: usize) -> Result<(), Failure> {
         ))),
         false => Ok(()),
     }
+}
+
+/// What to say when there are more rows than may be, and nobody knows how many.
+pub(crate) fn too_many(most: usize) -> Failure {
+    Failure::bad_request(format!(
+        "the request has more than {most} rows: this server takes up to {most} at a time here"
+    ))
 }
 
 /// The numbers of some predictions.

@@ -121,7 +121,9 @@ impl Server {
 #[derive(Clone)]
 pub(crate) struct Turn {
     pub(crate) deadline: Instant,
-    _place: Arc<(Option<OwnedSemaphorePermit>, body::Held)>,
+    _place: Arc<Option<OwnedSemaphorePermit>>,
+    /// The room of its body.
+    _room: Arc<body::Held>,
 }
 
 impl Turn {
@@ -131,6 +133,7 @@ impl Turn {
         Self {
             deadline,
             _place: Arc::default(),
+            _room: Arc::default(),
         }
     }
 }
@@ -329,20 +332,15 @@ impl Server {
     }
 
     /// Reads a body as it comes, of at most `limit` bytes, and then gives the request its place: who is
-    /// slow to send keeps nobody else from theirs.
+    /// slow to send keeps nobody else from theirs. The room of the body is not with the turn yet.
     async fn receive(
         &self,
         headers: &HeaderMap,
         body: Body,
         limit: usize,
-    ) -> Answer<(Bytes, Turn)> {
+    ) -> Answer<(Bytes, body::Held, Turn)> {
         let deadline = Instant::now() + self.store.config().limits.time;
-        let full = || {
-            let message =
-                "the bodies of other requests take all the room there is: try again later";
-            Failure::busy(message, self.wait())
-        };
-        let read = body::collect(body, headers, limit, &self.bodies, full);
+        let read = body::collect(body, headers, limit, &self.bodies, || self.full());
         let late = |_| {
             let message = "the body did not arrive in time";
             Failure::new(StatusCode::REQUEST_TIMEOUT, message)
@@ -353,17 +351,38 @@ impl Server {
             let message = "as many requests are at work as may be: try again later";
             Failure::busy(message, self.wait())
         })?;
-        let _place = Arc::new((Some(place), held));
-        Ok((bytes, Turn { deadline, _place }))
+        let turn = Turn {
+            deadline,
+            _place: Arc::new(Some(place)),
+            _room: Arc::default(),
+        };
+        Ok((bytes, held, turn))
     }
 
     /// A request's header, its body, and its turn.
     pub(crate) async fn read(&self, request: Request) -> Answer<(HeaderMap, Bytes, Turn)> {
         let limit = self.store.config().limits.body;
         let (parts, body) = request.into_parts();
-        let (packed, turn) = self.receive(&parts.headers, body, limit).await?;
-        let body = body::unpack(packed, &parts.headers, limit).await?;
+        let (packed, held, mut turn) = self.receive(&parts.headers, body, limit).await?;
+        let bounds = || self.bounds();
+        let (body, held) = body::unpack(packed, held, &parts.headers, bounds).await?;
+        turn._room = Arc::new(held);
         Ok((parts.headers, body, turn))
+    }
+
+    /// What bounds a body that is unpacked.
+    fn bounds(&self) -> body::Bounds {
+        body::Bounds {
+            limit: self.store.config().limits.body,
+            room: self.bodies.clone(),
+            busy: self.full(),
+        }
+    }
+
+    /// What to say when there is no room for a body.
+    fn full(&self) -> Failure {
+        let message = "the bodies of other requests take all the room there is: try again later";
+        Failure::busy(message, self.wait())
     }
 
     /// About how many seconds the rows will take that wait now, of all models.
@@ -378,8 +397,12 @@ async fn message(State(server): Shared, request: Request, next: Next) -> Respons
     let (mut parts, body) = request.into_parts();
     let opened = async {
         // Before a message stand five bytes.
-        let (bytes, turn) = server.receive(&parts.headers, body, limit.saturating_add(5)).await?;
-        Ok((grpc::open(bytes, limit).await?, turn))
+        let limit = limit.saturating_add(5);
+        let (bytes, held, mut turn) = server.receive(&parts.headers, body, limit).await?;
+        let bounds = || server.bounds();
+        let (bytes, held) = grpc::open(bytes, held, &parts.headers, bounds).await?;
+        turn._room = Arc::new(held);
+        Ok((bytes, turn))
     };
     match opened.await {
         Ok((bytes, turn)) => {

@@ -429,7 +429,13 @@ impl Store {
                 continue;
             };
             let is_last = !known.files.values().any(|other| other.name == file.name);
-            let version = file.version.filter(|version| self.has(&file.name, *version));
+            // Another folder may hold the same version.
+            let is_elsewhere =
+                |other: &File| other.name == file.name && other.version == file.version;
+            let is_only = !known.files.values().any(is_elsewhere);
+            let version = file
+                .version
+                .filter(|version| is_only && self.has(&file.name, *version));
             self.edit(known, &file.name, |entry| {
                 if let Some(version) = version {
                     entry.versions.remove(&version);

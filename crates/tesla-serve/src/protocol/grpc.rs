@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use axum::http::HeaderMap;
 use prost::Message;
 use prost::encoding::decode_varint;
 use tonic::{Request, Response, Status};
@@ -12,7 +13,7 @@ use tonic::{Request, Response, Status};
 use super::infer::{self, Described};
 use super::tensor::{Data, Tensor};
 use crate::aside::{LONG, elsewhere};
-use crate::body::unpack_gzip;
+use crate::body::{Bounds, Held, QUICK, unpack_gzip};
 use crate::error::Failure;
 use crate::model::{Asked, Loaded, values};
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
@@ -112,7 +113,7 @@ async fn infer(
             time,
         })
     };
-    let (predictions, ()) = model.predict(most, turn, size, read).await?;
+    let (predictions, ()) = model.predict(most, &turn, size, read).await?;
     let is_long = values(&predictions) > LONG;
     let respond = {
         let model = model.clone();
@@ -148,31 +149,57 @@ fn find(server: &Server, name: &str, version: &str) -> Result<Arc<Loaded>, Failu
         .find(name, Some(version).filter(|version| !version.is_empty()))
 }
 
-/// A body with its message unpacked, when that may be decoded: an entry of two bytes becomes a hundred
-/// times as many, so they are counted before.
+/// A body with its message unpacked, and the room it takes, when that may be decoded: an entry of two
+/// bytes becomes a hundred times as many, so they are counted before. There is one message, as the
+/// layer below would read, unpack and decode any that follow.
 ///
 /// # Errors
-/// When there are more bytes than `limit`, or too many entries.
-pub(crate) async fn open(body: Bytes, limit: usize) -> Result<Bytes, Failure> {
-    let is_long = body.len() > LONG || body.first() == Some(&1);
-    let open = move || {
-        let body = match body.split_first_chunk::<5>() {
-            Some(([1, ..], packed)) => {
-                let mut message = unpack_gzip(packed, limit)?;
-                let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-                message.splice(..0, [0].into_iter().chain(length.to_be_bytes()));
-                message.into()
-            }
-            _ => body,
-        };
-        match entries(body.get(5..).unwrap_or_default()) > ENTRIES {
-            true => Err(Failure::bad_request(format!(
-                "the message has more than {ENTRIES} entries: send one tensor per feature column"
-            ))),
-            false => Ok(body),
+/// When it is not one message, or has more bytes than it may, or too many entries.
+pub(crate) async fn open(
+    body: Bytes,
+    held: Held,
+    headers: &HeaderMap,
+    bounds: impl FnOnce() -> Bounds,
+) -> Result<(Bytes, Held), Failure> {
+    let is_one = |length: [u8; 4]| u32::from_be_bytes(length) as usize == body.len() - 5;
+    let is_packed = match body.first_chunk::<5>() {
+        Some([packed, length @ ..]) if is_one(*length) => *packed == 1,
+        _ => {
+            let message =
+                "the body is not one message: expected its length and as many bytes as that says";
+            return Err(Failure::bad_request(message));
         }
     };
+    if !is_packed {
+        let is_long = body.len() > LONG;
+        return elsewhere(is_long, move || Ok((counted(body)?, held))).await?;
+    }
+    if headers.get("grpc-encoding").is_none_or(|packing| packing != "gzip") {
+        // The layer below does not read it, and says so.
+        return Ok((body, held));
+    }
+    let bounds = bounds();
+    let is_long = body.len() > QUICK;
+    let open = move || {
+        let (mut message, held) = unpack_gzip(&body[5..], &bounds)?;
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        message.splice(..0, [0].into_iter().chain(length.to_be_bytes()));
+        Ok((counted(message.into())?, held))
+    };
     elsewhere(is_long, open).await?
+}
+
+/// A body of one message that is not packed.
+///
+/// # Errors
+/// When the message has too many entries.
+fn counted(body: Bytes) -> Result<Bytes, Failure> {
+    match entries(body.get(5..).unwrap_or_default()) > ENTRIES {
+        true => Err(Failure::bad_request(format!(
+            "the message has more than {ENTRIES} entries: send one tensor per feature column"
+        ))),
+        false => Ok(body),
+    }
 }
 
 /// How many entries stand in a message, up to where it cannot be read.

@@ -56,12 +56,13 @@ impl Invocation {
     /// When they are not what the model reads.
     pub(crate) fn read(self, bundle: &Bundle, most: usize) -> Result<RecordBatch, Failure> {
         let body = match self {
-            Self::Csv(body) => return rows::csv_rows(&body, bundle),
+            Self::Csv(body) => return rows::csv_rows(&body, bundle, most),
             Self::Json(body) => body,
         };
-        // A row may be an array of its values, of which some may be in no column of the model's.
+        // A row may be an array of its values, and have an index. Some columns may be none of the
+        // model's, such as its target.
         let columns = bundle.contract.inputs().count();
-        let values = most.saturating_mul(columns + 1).saturating_add(SPARE);
+        let values = most.saturating_mul(2 * columns + 2).saturating_add(SPARE);
         let body = match json::read(&body, values) {
             Ok(Value::Object(body)) => body,
             Ok(_) => return Err(Failure::bad_request("the body is not a JSON object")),

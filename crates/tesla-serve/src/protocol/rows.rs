@@ -20,7 +20,7 @@ use super::infer::image_of;
 use super::json::{self, Unread};
 use super::rest::json_response;
 use crate::error::Failure;
-use crate::model::Loaded;
+use crate::model::{Loaded, too_many};
 
 /// Rows as a body carries them.
 pub(crate) enum Rows {
@@ -33,13 +33,17 @@ pub(crate) enum Rows {
 /// What a body is, by its content type: JSON unless it says something else.
 ///
 /// # Errors
-/// When it says something that this server does not read.
-pub(crate) async fn sort(body: Bytes, kind: Option<&HeaderValue>) -> Result<Rows, Failure> {
+/// When it says something that this server does not read, or a form has more than `most` images.
+pub(crate) async fn sort(
+    body: Bytes,
+    kind: Option<&HeaderValue>,
+    most: usize,
+) -> Result<Rows, Failure> {
     let text = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     match essence.as_str() {
         "text/csv" => Ok(Rows::Csv(body)),
-        "multipart/form-data" => multipart(body, text).await,
+        "multipart/form-data" => multipart(body, text, most).await,
         essence if essence.starts_with("image/") => Ok(Rows::Images(vec![body])),
         // What `curl -d` says of anything.
         "" | "application/json" | "application/x-www-form-urlencoded" | "text/plain" => {
@@ -55,8 +59,8 @@ pub(crate) async fn sort(body: Bytes, kind: Option<&HeaderValue>) -> Result<Rows
     }
 }
 
-/// The files of a form: images, or one table.
-async fn multipart(body: Bytes, kind: &str) -> Result<Rows, Failure> {
+/// The files of a form: up to `most` images, or one table.
+async fn multipart(body: Bytes, kind: &str, most: usize) -> Result<Rows, Failure> {
     let bad =
         |e: &dyn std::fmt::Display| Failure::bad_request(format!("the form cannot be read: {e}"));
     let mut request = Request::builder()
@@ -75,6 +79,7 @@ async fn multipart(body: Bytes, kind: &str) -> Result<Rows, Failure> {
         let bytes = field.bytes().await.map_err(|e| bad(&e))?;
         match is_csv {
             true => return Ok(Rows::Csv(bytes)),
+            false if images.len() == most => return Err(too_many(most)),
             false => images.push(bytes),
         }
     }
@@ -102,14 +107,14 @@ impl Rows {
         }
     }
 
-    /// The rows with the model's columns. JSON of more than `most` is not read to its end.
+    /// The rows with the model's columns. Of more than `most`, no body is read to its end.
     ///
     /// # Errors
     /// When they are not what the model reads.
     pub(crate) fn read(self, bundle: &Bundle, most: usize) -> Result<RecordBatch, Failure> {
         match self {
             Rows::Json(body) => json_rows(&body, bundle, most),
-            Rows::Csv(body) => csv_rows(&body, bundle),
+            Rows::Csv(body) => csv_rows(&body, bundle, most),
             Rows::Images(files) => image_rows(&files, bundle),
         }
     }
@@ -118,9 +123,7 @@ impl Rows {
 /// `{"rows": [{…}]}`, `[{…}]` or one `{…}`.
 fn json_rows(body: &[u8], bundle: &Bundle, most: usize) -> Result<RecordBatch, Failure> {
     let bad = |unread| match unread {
-        Unread::TooMany => Failure::bad_request(format!(
-            "the request has more than {most} rows: this server takes up to {most} at a time here"
-        )),
+        Unread::TooMany => too_many(most),
         Unread::NotJson(e) => {
             let hint = match body.trim_ascii_start().first() {
                 Some(b'{' | b'[') => "",
@@ -160,8 +163,9 @@ pub(crate) fn objects(rows: Vec<Value>, bundle: &Bundle) -> Result<Option<Record
     }
 }
 
-/// A table with a header, written as the one that the model was trained on was.
-pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle) -> Result<RecordBatch, Failure> {
+/// A table with a header, written as the one that the model was trained on was. Of more than `most`
+/// rows it is not read to its end.
+pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle, most: usize) -> Result<RecordBatch, Failure> {
     // A file may be packed; a body says so in its header, where what comes out is bounded.
     if std::str::from_utf8(body).is_err() || body.starts_with(b"BZh") {
         return Err(Failure::bad_request("the table is not UTF-8 text"));
@@ -180,6 +184,7 @@ pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle) -> Result<RecordBatch, Fai
     let source = CsvSource::open(Input::from_bytes("the table", body.to_vec()), config)?;
     let schema = schema(&source, bundle)?;
     let mut rows = Vec::new();
+    let mut count = 0;
     for batch in source.scan(&schema)? {
         let Scanned {
             rows: batch,
@@ -187,6 +192,10 @@ pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle) -> Result<RecordBatch, Fai
         } = batch?;
         if !bad.is_empty() {
             return Err(bad.swap_remove(0).into_error().into());
+        }
+        count += batch.num_rows();
+        if count > most {
+            return Err(too_many(most));
         }
         rows.push(batch);
     }

@@ -135,7 +135,7 @@ fn more_rows_than_may_be_are_refused_before_they_are_read() {
     }
     let body = many("{\"instances\": [[0", b",0", 1_000_000);
     let said = ask("/invocations", "application/json", body);
-    assert!(said.starts_with("the request has more than 66036 values: this server"), "{said}");
+    assert!(said.starts_with("the request has more than 66536 values: this server"), "{said}");
     // A shape is looked at before its values are.
     let tensor = |shape: Value, data: Value| {
         let tensor =
@@ -305,4 +305,141 @@ fn a_message_of_very_many_entries_is_refused_before_it_is_decoded() {
     let large = vec![0; (1 << 20) + 6];
     assert_eq!(ask(large).unwrap().0, tonic::Code::ResourceExhausted);
     assert_eq!(ask(frame(1, &gzip(&grpc_message(1).encode_to_vec()))), None);
+}
+
+#[test]
+fn a_body_of_two_messages_is_refused_before_it_is_decoded() {
+    let (_, routes) = limited(Limits::default());
+    let ask = |packing: Option<&'static str>, body: Vec<u8>| {
+        let mut request = post(MODEL_INFER, "application/grpc", body);
+        if let Some(packing) = packing {
+            let packing = axum::http::HeaderValue::from_static(packing);
+            request.headers_mut().insert("grpc-encoding", packing);
+        }
+        let answer = runtime().block_on(routes.clone().oneshot(request)).unwrap();
+        tonic::Status::from_header_map(answer.headers())
+            .map_or((tonic::Code::Ok, String::new()), |s| (s.code(), s.message().to_string()))
+    };
+    let good = grpc_request(1);
+    // Inputs that say nothing, two bytes each.
+    let many = [&[0][..], &200_000_u32.to_be_bytes(), &[0x2a, 0].repeat(100_000)].concat();
+    let empty = vec![0; 5];
+    let cut = good[..good.len() - 1].to_vec();
+    for body in [
+        [&empty[..], &many].concat(),
+        [&good[..], &good].concat(),
+        [&good[..], &[0]].concat(),
+        cut,
+        vec![0; 4],
+        Vec::new(),
+    ] {
+        let (code, message) = ask(Some("gzip"), body);
+        assert_eq!(code, tonic::Code::InvalidArgument);
+        assert!(message.starts_with("the body is not one message"), "{message}");
+    }
+    assert_eq!(ask(None, good.clone()).0, tonic::Code::Ok);
+    // What is packed in another way is the layer's below to refuse, and what is packed in no way.
+    let packed = [&[1][..], &good[1..]].concat();
+    for packing in ["deflate", "zstd"] {
+        let (code, message) = ask(Some(packing), packed.clone());
+        assert_eq!(code, tonic::Code::Unimplemented, "{message}");
+    }
+    assert_eq!(ask(None, packed).0, tonic::Code::InvalidArgument);
+}
+
+#[test]
+fn who_waits_for_the_network_has_a_place_until_the_answer() {
+    for first_is_grpc in [false, true] {
+        let store = Arc::new(Store::without_files(Config {
+            batching: Batching {
+                delay: Duration::from_secs(3600),
+                ..Default::default()
+            },
+            limits: Limits {
+                requests: 1,
+                ..Default::default()
+            },
+            ..Default::default()
+        }));
+        store.insert("iris", predictor()).unwrap();
+        let routes = router_of(store.clone());
+        let good = row([5.0, 3.0, 1.0, 0.2]).to_string();
+        let plain = |rows: usize| {
+            let rows = vec![good.as_str(); rows].join(",");
+            post("/v1/models/iris/predict", "", format!("[{rows}]"))
+        };
+        runtime().block_on(async {
+            let first = match first_is_grpc {
+                false => plain(1),
+                true => post(MODEL_INFER, "application/grpc", grpc_request(1)),
+            };
+            let waiting = tokio::spawn(routes.clone().oneshot(first));
+            while store.metrics.model("iris").queued.get() < 1 {
+                tokio::task::yield_now().await;
+            }
+            for path in ["/v1/models/iris/predict", "/v1/models/iris/explain", "/invocations"] {
+                let (status, body) = send(&routes, post(path, "", good.clone())).await;
+                assert_eq!(status, 503, "{body:?}");
+                assert!(body.starts_with(b"{\"error\":\"as many requests are at work"), "{body:?}");
+            }
+            let (code, _) = ask_grpc(&routes, grpc_request(1)).await;
+            assert_eq!(code, tonic::Code::ResourceExhausted);
+            // Who leaves gives the place back.
+            waiting.abort();
+            assert!(waiting.await.is_err());
+            assert_eq!(send(&routes, plain(64)).await.0, 200);
+        });
+    }
+}
+
+#[test]
+fn tables_and_forms_of_more_rows_than_may_be_are_not_read_to_their_end() {
+    let (_, routes) = limited(Limits {
+        rows: 100,
+        ..Default::default()
+    });
+    let ask = |path: &str, kind: &str, body: String| {
+        let (status, answer) = runtime().block_on(send(&routes, post(path, kind, body)));
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        (status.as_u16(), answer["error"].as_str().unwrap_or_default().to_string())
+    };
+    let table = |rows: usize| format!("{}\n{}", COLUMNS.join(","), "5,3,1,0.2\n".repeat(rows));
+    let said = "the request has more than 100 rows: this server takes up to 100 at a time here";
+    for path in ["/v1/models/iris/predict", "/invocations"] {
+        assert_eq!(ask(path, "text/csv", table(100)).0, 200);
+        // What follows the rows that are one too many is no row, which nobody notices.
+        let broken = format!("{}and no row", table(200_000));
+        for table in [table(101), broken] {
+            assert_eq!(ask(path, "text/csv", table), (400, said.to_string()));
+        }
+    }
+    let file =
+        "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"t.png\"\r\n\r\nx\r\n";
+    let form = |files: usize, end: &str| {
+        let kind = "multipart/form-data; boundary=b";
+        ask("/v1/models/iris/predict", kind, file.repeat(files) + end)
+    };
+    assert_eq!(form(102, "and no end"), (400, said.to_string()));
+    assert!(form(100, "--b--\r\n").1.contains("reads tables, no images"));
+}
+
+#[test]
+fn tables_of_mlflow_may_have_an_index_and_a_target() {
+    const ROWS: usize = 40_000;
+    let (_, routes) = limited(Limits {
+        rows: ROWS,
+        ..Default::default()
+    });
+    let columns = [&COLUMNS[..], &["species"]].concat();
+    let split = json!({
+        "index": (0..ROWS).collect::<Vec<_>>(),
+        "columns": columns,
+        "data": vec![json!([5.1, 3.5, 1.4, 0.2, "setosa"]); ROWS],
+    });
+    let body = json!({ "dataframe_split": split }).to_string();
+    let (status, answer) =
+        runtime().block_on(send(&routes, post("/invocations", "application/json", body)));
+    assert_eq!(status, 200, "{answer:?}");
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    assert_eq!(answer["predictions"].as_array().unwrap().len(), ROWS);
 }

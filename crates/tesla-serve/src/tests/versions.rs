@@ -1,6 +1,7 @@
 //! What is served, as files come, change, break and go.
 
 use std::path::Path;
+use std::task::Poll;
 
 use super::*;
 
@@ -176,9 +177,66 @@ fn changes_go_on_after_one_that_panics() {
     let loader = crate::loader::Loader::start(store.clone());
     runtime().block_on(async {
         let failed = loader.run(|_| panic!("expected here")).await;
-        assert!(failed.is_err_and(|failure| failure.status == 500));
+        let failed = failed.unwrap_err();
+        assert_eq!(failed.status, 500);
+        assert!(failed.message.starts_with("the change was not made"), "{}", failed.message);
         let added = loader.run(|store| store.insert("a", predictor())).await;
         added.unwrap().unwrap();
     });
     assert_eq!(current(&store, "a"), Some(1));
+}
+
+#[test]
+fn changes_whose_client_has_gone_are_not_made() {
+    let store = Arc::new(keeping(1));
+    let loader = Arc::new(crate::loader::Loader::start(store.clone()));
+    runtime().block_on(async {
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let first = tokio::spawn({
+            let loader = loader.clone();
+            let change = move |_: &Store| {
+                begun.send(()).unwrap();
+                let _ = ends.recv();
+            };
+            async move { loader.run(change).await }
+        });
+        begins.await.unwrap();
+        {
+            let mut gone = Box::pin(loader.run(|store| store.insert("gone", predictor())));
+            let polled =
+                std::future::poll_fn(|cx| Poll::Ready(gone.as_mut().poll(cx).is_pending()));
+            assert!(polled.await);
+        }
+        end.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        let added = loader.run(|store| store.insert("a", predictor())).await;
+        added.unwrap().unwrap();
+    });
+    assert_eq!((current(&store, "a"), current(&store, "gone")), (Some(1), None));
+}
+
+#[test]
+fn a_version_that_two_folders_hold_is_served_until_both_are_gone() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folders = [one.path(), two.path()];
+    let store = keeping(2);
+    for folder in folders {
+        lay(folder, &["n/1/model.tesla"]);
+        store.add(folder, None).unwrap();
+    }
+    let stays = |looks: usize| {
+        for _ in 0..looks {
+            store.refresh();
+            assert_eq!(current(&store, "n"), Some(1));
+        }
+    };
+    stays(4);
+    let last = folders.iter().max().unwrap();
+    std::fs::remove_dir_all(last.join("n")).unwrap();
+    stays(4);
+    let first = folders.iter().min().unwrap();
+    std::fs::remove_dir_all(first.join("n")).unwrap();
+    looks(&store);
+    assert_eq!(current(&store, "n"), None);
 }

@@ -164,9 +164,16 @@ pub(crate) fn run(args: Args) -> Result<()> {
     };
     let example = store.of_only(|name, bundle| (name.to_string(), show::example_row(bundle)));
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(&args.addr).await.with_context(|| {
-            format!("cannot listen on `{}`, of the form `127.0.0.1:8080`", args.addr)
+    let done = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(&args.addr).await;
+        let listener = listener.map_err(|error| {
+            // What the system says is of an address that it has understood.
+            let form = match error.raw_os_error() {
+                Some(_) => "",
+                None => ", expected one of the form `127.0.0.1:8080`",
+            };
+            let context = format!("cannot listen on `{}`{form}", args.addr);
+            anyhow::Error::new(error).context(context)
         })?;
         let url = format!("{scheme}://{}", listener.local_addr()?);
         {
@@ -183,7 +190,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
         }
         tesla_serve::listen(Arc::new(store), listener, stop()).await?;
         Ok(())
-    })
+    });
+    // Requests that were not finished in time may be at work on threads of their own.
+    runtime.shutdown_background();
+    done
 }
 
 fn config(args: &Args) -> Result<Config> {
