@@ -69,9 +69,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Result<()> {
-    // This thread is one of those that share its work: it goes on with it where it would otherwise wait until
-    // they have been woken, many times in each step.
-    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
+    share_the_work();
     let (mut config, base, name) = match (&args.resume, &args.input) {
         (Some(run), _) => (stored(run)?, PathBuf::new(), String::new()),
         (None, Some(input)) => program(input)?,
@@ -259,6 +257,25 @@ pub(crate) fn run(args: Args) -> Result<()> {
     writeln!(stdout, "report {}", out.join("report.html").display())?;
     writeln!(stdout, "next   tesla predict {0} <data>    tesla serve {0}", model.display())?;
     Ok(())
+}
+
+/// Makes this thread one of those that share its work: it goes on with it where it would otherwise wait until
+/// they have been woken, many times in each step. One of them must be another, since whoever makes batches
+/// ready needs help too while this thread waits for the next.
+fn share_the_work() {
+    let said = std::env::var("RAYON_NUM_THREADS").ok();
+    let said = said
+        .and_then(|threads| threads.parse().ok())
+        .filter(|threads| *threads > 0);
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = said.unwrap_or_else(cores);
+    if threads > 1 {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .use_current_thread();
+        // A program that has threads already keeps them.
+        let _ = pool.build_global();
+    }
 }
 
 /// Removes what an earlier run may have left in the folder.
