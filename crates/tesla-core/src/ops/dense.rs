@@ -161,16 +161,15 @@ fn open(gradient: &[f32], out: &[f32]) -> Vec<f32> {
 /// The sum of each column: of some rows, and then of these sums in order.
 fn columns(values: &[f32], columns: usize) -> Vec<f32> {
     let mut sums = vec![0.0; columns];
-    if columns > 0 {
-        let piece = (PIECE / columns).max(1) * columns;
-        let of_piece = |rows: &[f32]| {
-            let mut sums = vec![0.0; columns];
-            add_rows(&mut sums, rows);
-            sums
-        };
-        let pieces: Vec<Vec<f32>> = values.par_chunks(piece).map(of_piece).collect();
-        pieces.iter().for_each(|piece| add_rows(&mut sums, piece));
-    }
+    let rows = PIECE.div_ceil(columns.max(1));
+    let of_piece = |rows: &[f32]| {
+        let mut sums = vec![0.0; columns];
+        add_rows(&mut sums, rows);
+        sums
+    };
+    let pieces = values.par_chunks((rows * columns).max(1)).map(of_piece);
+    let pieces: Vec<Vec<f32>> = pieces.collect();
+    pieces.iter().for_each(|piece| add_rows(&mut sums, piece));
     sums
 }
 
@@ -178,7 +177,7 @@ fn add_rows(sums: &mut [f32], rows: &[f32]) {
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            for row in rows.chunks_exact(sums.len()) {
+            for row in rows.chunks_exact(sums.len().max(1)) {
                 std::iter::zip(&mut *sums, row).for_each(|(sum, x)| *sum += x);
             }
         },

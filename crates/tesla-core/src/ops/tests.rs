@@ -37,7 +37,7 @@ impl Case {
         let mut side = |from: usize, to: usize| rng.random_range(from..=to);
         let groups = [1, 1, 2, 3][side(0, 3)];
         // Now and then more than one register and one block of memory hold.
-        let most = if seed % 10 == 0 { 70 } else { 20 };
+        let most = if seed.is_multiple_of(10) { 70 } else { 20 };
         let (own, filters) = (side(1, most / 4), side(1, most) * groups);
         let (kernel, dilation) = ([side(1, 4), side(1, 4)], [side(1, 2), side(1, 2)]);
         let size = [0, 1].map(|d| (kernel[d] - 1) * dilation[d] + side(1, 9));

@@ -323,7 +323,7 @@ fn a_body_of_two_messages_is_refused_before_it_is_decoded() {
     let good = grpc_request(1);
     // Inputs that say nothing, two bytes each.
     let many = [&[0][..], &200_000_u32.to_be_bytes(), &[0x2a, 0].repeat(100_000)].concat();
-    let empty = vec![0; 5];
+    let empty = [0; 5];
     let cut = good[..good.len() - 1].to_vec();
     for body in [
         [&empty[..], &many].concat(),
