@@ -75,8 +75,9 @@ class Model(MLModel):
 """
 MLSERVER_MODEL = {"name": "m", "implementation": "model.Model"}
 MLSERVER_SETTINGS = {"parallel_workers": 0, "http_port": 8191, "grpc_port": 8192, "metrics_port": 8193, "debug": False}
-PACKAGES = {"fastapi": ["fastapi", "uvicorn[standard]", "onnxruntime", "numpy"],
-            "mlserver": ["mlserver", "onnxruntime", "numpy"]}
+# As in requirements.txt; what mlserver goes with is its own choice.
+PACKAGES = {"fastapi": ["fastapi==0.165.0", "uvicorn[standard]==0.54.0", "onnxruntime==1.32.0", "numpy==2.4.6"],
+            "mlserver": ["mlserver==1.7.1", "onnxruntime", "numpy"]}
 
 
 def wait(url, process):

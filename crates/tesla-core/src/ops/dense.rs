@@ -44,15 +44,17 @@ pub(super) fn forward(
             outputs,
         }
         .add();
-        for value in out {
-            // What is no number stays, so that it is noticed. Adding 0 makes 0 of -0, as inputs of 0 that are
-            // not read would have.
-            *value = if relu && *value <= 0.0 {
-                0.0
-            } else {
-                *value + 0.0
-            };
-        }
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for value in out {
+                    // What is no number stays, so that it is noticed. Adding 0 makes 0 of -0, as inputs of 0
+                    // that are not read would have.
+                    let closed = relu && *value <= 0.0;
+                    *value = if closed { 0.0 } else { *value + 0.0 };
+                }
+            },
+        );
     };
     if !out.is_empty() {
         let tiles = out.par_chunks_mut(TILE * outputs);
