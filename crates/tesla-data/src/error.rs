@@ -32,7 +32,8 @@ pub enum Error {
     },
     /// More rows are bad than the configuration allows.
     #[error(
-        "`{name}`: {bad} of {total} rows are bad, more than `max_bad = {max_bad}` in `[data]` allows: {reasons}"
+        "`{name}`: {bad} of {total} rows {} bad, more than `max_bad = {max_bad}` in `[data]` allows: {reasons}",
+        if *bad == 1 { "is" } else { "are" }
     )]
     TooManyBad {
         /// The source as the user wrote it.

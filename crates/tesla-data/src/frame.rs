@@ -366,6 +366,11 @@ impl Frame {
         self.source.places(&[self.number(row)])[0].to_string()
     }
 
+    /// See [`Source::quoted_delimiter`].
+    pub(crate) fn quoted_delimiter(&self) -> Option<char> {
+        self.source.quoted_delimiter()
+    }
+
     /// The zero-based number that row `row` has in its source, where bad rows count too.
     pub fn number(&self, row: usize) -> usize {
         let before = |k: usize| self.bad[k].number - k <= row;

@@ -63,8 +63,7 @@ impl BadPolicy {
             [] => Ok(()),
             [first, ..] if self.on_bad == OnBad::Fail => Err(first.clone().into_error()),
             _ if kept > 0 && count as f64 <= self.max_bad * total as f64 => Ok(()),
-            // One bad row of a handful: its own message says everything.
-            [only] => Err(only.clone().into_error()),
+            [only] if kept == 0 => Err(only.clone().into_error()),
             _ => Err(self.refuse(source, bad, kept)),
         }
     }
@@ -127,7 +126,10 @@ pub fn commonest(bad: &[BadRow]) -> String {
             (None, Some(row)) => format!("row {row}"),
             (None, None) => format!("`{}`", first.place.source),
         };
-        format!("{count} times {column}{} (first in {place})", first.reason)
+        match count {
+            1 => format!("{column}{} ({place})", first.reason),
+            _ => format!("{count} times {column}{} (first in {place})", first.reason),
+        }
     });
     reasons.collect::<Vec<_>>().join("; ")
 }

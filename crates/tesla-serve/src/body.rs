@@ -132,6 +132,13 @@ impl Room {
     }
 }
 
+/// Whether a body is said to take room, and may still be refused before it is read: what is left of a larger one
+/// is not read beside the answer.
+pub(crate) fn is_large(body: &Body, limit: usize) -> bool {
+    let said = hyper::body::Body::size_hint(body).lower();
+    (FREE as u64 + 1..=LINGER.min(limit as u64)).contains(&said)
+}
+
 /// All bytes of a body as it comes, and the room they take.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::{Map, Value, json};
 use tesla_data::contract::ColumnRule;
-use tesla_data::{ColumnKind, FittedInteractions};
+use tesla_data::{ColumnKind, FittedInteractions, FittedPipeline};
 
 use crate::handlers::addresses;
 use crate::model::{EXPLAINED, Loaded};
@@ -375,15 +375,16 @@ pub(crate) fn described(model: &Loaded) -> Value {
 /// One row as a JSON Schema.
 fn row(model: &Loaded) -> Value {
     let contract = &model.bundle().contract;
+    let pipeline = &model.bundle().pipeline;
     let properties: Map<String, Value> = contract
         .inputs()
-        .map(|rule| (rule.name.clone(), value(rule)))
+        .map(|rule| (rule.name.clone(), value(rule, pipeline)))
         .collect();
     let required: Vec<&String> = contract.inputs().map(|rule| &rule.name).collect();
     json!({ "type": "object", "properties": properties, "required": required })
 }
 
-fn value(rule: &ColumnRule) -> Value {
+fn value(rule: &ColumnRule, pipeline: &FittedPipeline) -> Value {
     match rule.kind {
         ColumnKind::Numeric => {
             let mut value = json!({ "type": ["number", "null"] });
@@ -392,7 +393,7 @@ fn value(rule: &ColumnRule) -> Value {
             }
             if let Some([low, high]) = rule.range {
                 value["description"] = json!(format!("{low} to {high} in training"));
-                value["examples"] = json!([low, high]);
+                value["examples"] = json!([pipeline.example(rule)]);
             }
             value
         }

@@ -332,7 +332,8 @@ impl Server {
     }
 
     /// Reads a body as it comes, of at most `limit` bytes, and then gives the request its place: who is
-    /// slow to send keeps nobody else from theirs. The room of the body is not with the turn yet.
+    /// slow to send keeps nobody else from theirs. Where no place is free, a large body is not read. The
+    /// room of the body is not with the turn yet.
     async fn receive(
         &self,
         headers: &HeaderMap,
@@ -340,6 +341,13 @@ impl Server {
         limit: usize,
     ) -> Answer<(Bytes, body::Held, Turn)> {
         let deadline = Instant::now() + self.store.config().limits.time;
+        let crowded = || {
+            let message = "as many requests are at work as may be: try again later";
+            Failure::busy(message, self.wait())
+        };
+        if body::is_large(&body, limit) && self.requests.available_permits() == 0 {
+            return Err(crowded());
+        }
         let read = body::collect(body, headers, limit, &self.bodies, || self.full());
         let late = |_| {
             let message = "the body did not arrive in time";
@@ -347,10 +355,7 @@ impl Server {
         };
         let (bytes, held) =
             tokio::time::timeout_at(deadline.into(), read).await.map_err(late)??;
-        let place = self.requests.clone().try_acquire_owned().map_err(|_| {
-            let message = "as many requests are at work as may be: try again later";
-            Failure::busy(message, self.wait())
-        })?;
+        let place = self.requests.clone().try_acquire_owned().map_err(|_| crowded())?;
         let turn = Turn {
             deadline,
             _place: Arc::new(Some(place)),

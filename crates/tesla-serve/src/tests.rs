@@ -584,6 +584,7 @@ fn what_is_no_number_in_the_end_is_refused_and_a_header_is_known_by_its_names() 
     assert!(String::from_utf8_lossy(&body).contains("row 1: a value is so large"), "{body:?}");
     let plain = ask("text/csv", "5.1,3.5,1.4,0.2,setosa\n".into());
     assert_eq!(plain.0, 200, "{plain:?}");
+    assert_eq!(ask("text/csv", "5.1,3.5,1.4,0.2\n".into()), plain);
     let header = "petal_width,petal_length,\"sepal_width\",sepal_length\r\n0.2,1.4,3.5,5.1\r\n";
     assert_eq!(ask("text/csv", header.into()), plain);
 }

@@ -1,3 +1,5 @@
+use tesla_data::audit::Finding;
+
 /// What can go wrong in training and evaluation.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -30,11 +32,11 @@ pub enum Error {
         /// Where some rows of the batch stand.
         rows: String,
     },
-    /// The leak auditor found what makes figures worthless: how many things, and what.
-    #[error("{0} of the auditor's findings stop the training: {1}")]
-    Leak(usize, String),
+    /// The leak auditor found what makes figures worthless.
+    #[error("the auditor stops the training: {}", all(.0))]
+    Leak(Vec<Finding>),
     /// Somebody asked to stop.
-    #[error("training was interrupted in epoch {epoch} after {step} steps")]
+    #[error("training was interrupted in epoch {epoch} after step {step}")]
     Interrupted {
         /// The epoch, counted from 1.
         epoch: usize,
@@ -50,3 +52,7 @@ pub enum Error {
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn all(findings: &[Finding]) -> String {
+    findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("; ")
+}

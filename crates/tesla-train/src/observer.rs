@@ -28,7 +28,7 @@ pub enum Event {
     },
     /// The rows exceed `data.memory`, so that the leak auditor did not look at them.
     NotAudited,
-    /// The leak auditor found something.
+    /// The leak auditor found something. What ends the run is in [`Error::Leak`](crate::Error::Leak).
     Finding(Finding),
     /// Training rows were left out as outliers (`remove_outliers`).
     Outliers {

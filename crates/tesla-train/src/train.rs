@@ -440,15 +440,14 @@ fn look_for_leaks(
     }
     let findings =
         audit::audit(data, contract, split, &config.audit, &config.data, &config.columns)?;
-    let grave: Vec<String> = findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Stop)
-        .map(Finding::to_string)
-        .collect();
-    findings.into_iter().for_each(|f| observer.event(Event::Finding(f)));
-    match !grave.is_empty() && config.audit.level == AuditLevel::Stop {
-        true => Err(Error::Leak(grave.len(), grave.join("; "))),
-        false => Ok(()),
+    let stops = |finding: &Finding| {
+        finding.severity == Severity::Stop && config.audit.level == AuditLevel::Stop
+    };
+    let (grave, others): (Vec<_>, Vec<_>) = findings.into_iter().partition(stops);
+    others.into_iter().for_each(|f| observer.event(Event::Finding(f)));
+    match grave.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Leak(grave)),
     }
 }
 

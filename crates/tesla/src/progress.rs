@@ -145,7 +145,11 @@ impl Progress {
             Event::Fold { fold, folds } => self.print(&format!("fold {fold} of {folds}")),
             Event::Finding(finding) => self.print(&format!("auditor: {finding}")),
             Event::Resumed { epoch, step, .. } => {
-                self.print(&format!("going on in epoch {epoch} after {step} steps"));
+                let after = match step {
+                    0 => String::new(),
+                    step => format!(" after step {step}"),
+                };
+                self.print(&format!("going on in epoch {epoch}{after}"));
             }
             Event::Progress {
                 epoch,

@@ -471,10 +471,7 @@ pub(crate) fn example_row(bundle: &Bundle) -> String {
         .inputs()
         .map(|column| {
             let value = match column.kind {
-                ColumnKind::Numeric => {
-                    let [min, max] = column.range.unwrap_or_default();
-                    json!(((min + max) / 2.0 * 100.0).round() / 100.0)
-                }
+                ColumnKind::Numeric => json!(bundle.pipeline.example(column)),
                 ColumnKind::Image => json!("<base64 of an image file>"),
                 ColumnKind::Time => json!("2024-01-31T12:00:00Z"),
                 _ => json!(column.categories.first().map_or("a", String::as_str)),

@@ -15,8 +15,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Conv2dOptions;
+use super::awake::stay_awake;
+use super::buffers;
 use super::pool::{self, Window};
-use super::product::{Input, Product, least};
+use super::product::{Input, PARALLEL, Product, least};
 
 /// The shapes of a convolution.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +148,7 @@ pub(super) fn forward(
     let weight = work.by_values(weight);
     let size = work.window.pooled();
     let per_image = work.window.pooled_len();
-    let mut values = vec![0.0; shapes.images * per_image];
+    let mut values = buffers::take(shapes.images * per_image);
     let keeps = relu || pool > 1;
     let mut chosen = vec![0; if keeps { values.len() } else { 0 }];
     if values.is_empty() {
@@ -210,22 +212,22 @@ pub(super) fn backward(
     let run = shapes.images.div_ceil(work.runs()).max(1);
     let runs = shapes.images.div_ceil(run);
     let per_image = shapes.channels * shapes.size[0] * shapes.size[1];
-    let mut x_gradient = vec![
-        0.0;
-        if wants_x {
-            shapes.images * per_image
-        } else {
-            0
-        }
-    ];
+    let mut x_gradient = match wants_x {
+        true => buffers::take(shapes.images * per_image),
+        false => Vec::new(),
+    };
     // The weights of each run, then its biases.
     let per_run = weight.len() + shapes.filters;
-    let mut sums = vec![0.0; runs * per_run];
+    let mut sums = buffers::take(runs * per_run);
     let one = |(at, sums): (usize, &mut [f32]), x_gradient: &mut [f32]| {
+        sums.fill(0.0);
         let sums = sums.split_at_mut(weight.len());
         let images = at * run..shapes.images.min((at + 1) * run);
         work.backward_run(x, images, back.as_deref(), (chosen, gradient), sums, x_gradient);
     };
+    if shapes.images * work.products_of_image() > 4 * PARALLEL {
+        stay_awake();
+    }
     if runs > 0 && !work.window.is_empty() {
         let sums = sums.par_chunks_mut(per_run).enumerate();
         match wants_x && per_image > 0 {
@@ -234,11 +236,15 @@ pub(super) fn backward(
                 .for_each(|(sums, x_gradient)| one(sums, x_gradient)),
             false => sums.for_each(|sums| one(sums, &mut [])),
         }
+    } else {
+        sums.fill(0.0);
+        x_gradient.fill(0.0);
     }
     let mut total = vec![0.0; per_run];
     for sum in sums.chunks(per_run.max(1)) {
         add(&mut total, sum);
     }
+    buffers::give(sums);
     let bias = total.split_off(weight.len());
     Gradients {
         x: wants_x.then_some(x_gradient),
@@ -311,7 +317,7 @@ impl Work {
 
     /// The reverse of [`Work::by_values`].
     fn by_planes(&self, weight: &[f32]) -> Vec<f32> {
-        let mut found = vec![0.0; weight.len()];
+        let mut found = buffers::take(weight.len());
         self.each_weight(|parameter, line| found[parameter] = weight[line]);
         found
     }

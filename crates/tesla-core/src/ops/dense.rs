@@ -7,9 +7,11 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::awake::stay_awake;
+use super::buffers;
 use super::product::{Input, PARALLEL, Product, least};
 
-/// Rows that go over the weights together.
+/// Lines of weights that are turned together.
 const TILE: usize = 16;
 /// Lines of a weight's gradient that a thread takes at a time.
 const LINES: usize = 48;
@@ -27,12 +29,17 @@ pub(super) fn forward(
     relu: bool,
 ) -> Vec<f32> {
     let rows = x.len() / inputs;
-    let mut out = match bias {
-        Some(bias) => bias.repeat(rows),
-        None => vec![0.0; rows * outputs],
-    };
+    let mut out = buffers::take(rows * outputs);
+    // Rows that go over the weights together: many, so that weights are seldom read, and some for each thread.
+    let together = rows.div_ceil(4).clamp(16, 64);
     let tile = |(i, out): (usize, &mut [f32])| {
-        let x = &x[i * TILE * inputs..][..out.len() / outputs * inputs];
+        for out in out.chunks_exact_mut(outputs) {
+            match bias {
+                Some(bias) => out.copy_from_slice(bias),
+                None => out.fill(0.0),
+            }
+        }
+        let x = &x[i * together * inputs..][..out.len() / outputs * inputs];
         let starts: Vec<usize> = (0..x.len()).step_by(inputs).collect();
         Product {
             x,
@@ -57,9 +64,9 @@ pub(super) fn forward(
         );
     };
     if !out.is_empty() {
-        let tiles = out.par_chunks_mut(TILE * outputs);
+        let tiles = out.par_chunks_mut(together * outputs);
         tiles
-            .with_min_len(least(TILE * weight.len()))
+            .with_min_len(least(together * weight.len()))
             .enumerate()
             .for_each(tile);
     }
@@ -109,11 +116,14 @@ pub(super) fn backward(
     (gradient, out): (&[f32], Option<&[f32]>),
     wants_x: bool,
 ) -> Gradients {
-    let open = out.map(|out| open(gradient, out));
-    let gradient = open.as_deref().unwrap_or(gradient);
+    if x.len() * outputs > 4 * PARALLEL {
+        stay_awake();
+    }
+    let opened = out.map(|out| open(gradient, out));
+    let gradient = opened.as_deref().unwrap_or(gradient);
     let of_x = || {
         wants_x.then(|| {
-            let mut turned = vec![0.0; weight.len()];
+            let mut turned = buffers::take(weight.len());
             if !turned.is_empty() {
                 turned
                     .par_chunks_mut(TILE * inputs)
@@ -121,10 +131,12 @@ pub(super) fn backward(
                     .enumerate()
                     .for_each(|(i, turned)| turn(&weight[i * TILE..], outputs, turned, inputs));
             }
-            match outputs {
+            let found = match outputs {
                 0 => vec![0.0; x.len()],
                 _ => forward(gradient, &turned, [outputs, inputs], None, false),
-            }
+            };
+            buffers::give(turned);
+            found
         })
     };
     let of_weight = || of_weight(x, [inputs, outputs], gradient);
@@ -132,11 +144,9 @@ pub(super) fn backward(
         true => rayon::join(of_x, of_weight),
         false => (of_x(), of_weight()),
     };
-    Gradients {
-        x,
-        weight,
-        bias: columns(gradient, outputs),
-    }
+    let bias = columns(gradient, outputs);
+    opened.into_iter().for_each(buffers::give);
+    Gradients { x, weight, bias }
 }
 
 /// Values that a thread takes at a time where there is little to do with each.
@@ -144,7 +154,7 @@ const PIECE: usize = 1 << 14;
 
 /// The gradient where the ReLU let something through.
 fn open(gradient: &[f32], out: &[f32]) -> Vec<f32> {
-    let mut open = vec![0.0; gradient.len()];
+    let mut open = buffers::take(gradient.len());
     open.par_chunks_mut(PIECE)
         .zip(gradient.par_chunks(PIECE).zip(out.par_chunks(PIECE)))
         .for_each(|(open, (gradient, out))| {
@@ -187,7 +197,7 @@ fn add_rows(sums: &mut [f32], rows: &[f32]) {
 }
 
 fn of_weight(x: &[f32], [inputs, outputs]: [usize; 2], gradient: &[f32]) -> Vec<f32> {
-    let mut found = vec![0.0; inputs * outputs];
+    let mut found = buffers::take(inputs * outputs);
     let rows = x.len() / inputs;
     let each_row: Vec<Input> = (0..rows)
         .map(|row| Input {
@@ -201,6 +211,7 @@ fn of_weight(x: &[f32], [inputs, outputs]: [usize; 2], gradient: &[f32]) -> Vec<
             .with_min_len(least(LINES * outputs * rows))
             .enumerate()
             .for_each(|(i, out)| {
+                out.fill(0.0);
                 let starts: Vec<usize> = (i * LINES..).take(out.len() / outputs).collect();
                 Product {
                     x,

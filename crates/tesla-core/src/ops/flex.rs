@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::convolution::{self, Images, Order, Output, Shapes};
 use super::pool::{self, CLOSED, Window};
 use super::{Conv2dOptions, NormOptions};
-use super::{dense, norm, product};
+use super::{buffers, dense, norm, product};
 
 /// What kind of tensor of this backend it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -356,6 +356,24 @@ pub(super) fn in_place<const N: usize>(
     Ok(tensors.map(Tensor::from_primitive::<Flex>))
 }
 
+/// [`super::reuse`] on this backend.
+pub(super) fn reuse(tensor: Tensor<1>) {
+    if kind(&tensor) == Some(Kind::Plain) {
+        give(open(tensor, Kind::Plain).0);
+    }
+}
+
+/// The memory of a tensor that is of no use any more, where nobody else holds it.
+fn give(tensor: FlexTensor) {
+    let length = tensor.bytes().len() / size_of::<f32>();
+    if tensor.is_unique() {
+        let tensor = tensor.with_layout(Layout::contiguous(Shape::from([length])));
+        if let Ok(buffer) = tensor.into_data().try_into_vec() {
+            buffers::give(buffer);
+        }
+    }
+}
+
 /// A tensor that takes up all of its memory, in order.
 fn whole(x: FlexTensor) -> FlexTensor {
     let found = x.to_contiguous();
@@ -420,6 +438,10 @@ impl<const N: usize> Backward<Flex, N> for Conv2d {
             },
             ops.parents[0].is_some(),
         );
+        give(gradient);
+        if ops.parents[0].is_some() {
+            give(x);
+        }
         let [height, width] = shapes.size;
         let mut parents = ops.parents.into_iter();
         if let (Some(node), Some(x)) = (parents.next().flatten(), found.x) {
@@ -460,6 +482,12 @@ impl<const N: usize> Backward<Flex, N> for Linear {
         let wants_x = ops.parents[0].is_some();
         let behind = (values(&gradient), out.as_ref().map(values));
         let found = dense::backward(values(&x), values(&weight), size, behind, wants_x);
+        give(gradient);
+        out.into_iter().for_each(give);
+        // What is no output of another layer, such as a batch, is of a length that nobody asks for.
+        if wants_x {
+            give(x);
+        }
         let found = [
             found.x.map(|x| TensorData::new(x, x_shape)),
             Some(TensorData::new(found.weight, weight_shape)),

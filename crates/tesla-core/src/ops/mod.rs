@@ -5,6 +5,10 @@
 //! are the same up to rounding, and on `flex` the same to the bit with any number of threads.
 
 #[cfg(feature = "flex")]
+mod awake;
+#[cfg_attr(not(feature = "flex"), allow(dead_code))]
+mod buffers;
+#[cfg(feature = "flex")]
 mod convolution;
 #[cfg(feature = "flex")]
 mod dense;
@@ -19,6 +23,8 @@ mod product;
 
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, activation, module};
+
+pub use buffers::Reuse;
 
 /// How [`conv2d`] moves its kernel, and what follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,6 +207,15 @@ pub fn in_place<const N: usize>(
     };
     let _ = (gradient, each);
     Err(tensors)
+}
+
+/// Gives the memory of a tensor that is of no use any more to the next that is as long, while there is a
+/// [`Reuse`].
+pub fn reuse(tensor: Tensor<1>) {
+    #[cfg(feature = "flex")]
+    flex::reuse(tensor);
+    #[cfg(not(feature = "flex"))]
+    drop(tensor);
 }
 
 /// The rows through a linear layer, with the ReLU behind it if `relu` is true. On `flex`, a row gets the

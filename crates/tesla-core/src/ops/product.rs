@@ -32,7 +32,7 @@ pub(super) struct Input {
 
 /// Columns that are worked on together, and weights of theirs that are read again before others are: as many
 /// as a core keeps near, beside the sums.
-const PANEL: usize = 256;
+const PANEL: usize = 128;
 const NEAR: usize = 1 << 13;
 
 /// Multiplications from which on it is worth waking another thread.

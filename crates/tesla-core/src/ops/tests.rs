@@ -365,3 +365,43 @@ fn sequences_and_windows_are_burns_own() {
         close(&ours, &burns, "a sequence or a window");
     }
 }
+
+#[test]
+fn what_is_left_in_used_memory_changes_no_bit() {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let case = Case {
+        x: numbers(&mut rng, &[16, 4, 16, 16]),
+        weight: numbers(&mut rng, &[32, 2, 3, 3]),
+        bias: Some(numbers(&mut rng, &[32])),
+        options: Conv2dOptions {
+            groups: 2,
+            relu: true,
+            pool: 2,
+            ..Default::default()
+        },
+        as_pixels: false,
+    };
+    let layer = Layer {
+        x: numbers(&mut rng, &[64, 100]),
+        weight: numbers(&mut rng, &[100, 80]),
+        bias: None,
+        relu: true,
+    };
+    let run = || (case.run(DType::F32), layer.run(DType::F32, true));
+    let fresh = run();
+    let _reuse = Reuse::start();
+    for _ in 0..3 {
+        // Outputs and gradients of both, and the sums of 16 runs.
+        let sums = 16 * (32 * 2 * 9 + 32);
+        for length in [16 * 32 * 7 * 7, 16 * 4 * 16 * 16, sums, 64 * 80, 64 * 100, 100 * 80] {
+            (0..3).for_each(|_| buffers::give(vec![f32::NAN; length]));
+        }
+        assert!(run() == fresh);
+    }
+    // A length that no other test asks for.
+    let buffer = buffers::take(50_021);
+    let place = buffer.as_ptr();
+    reuse(Tensor::from_data(TensorData::new(buffer, [50_021]), &Device::flex()));
+    let again = buffers::take(50_021);
+    assert_eq!(again.as_ptr(), place, "the memory of a tensor is used again");
+}

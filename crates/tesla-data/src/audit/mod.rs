@@ -65,6 +65,8 @@ pub enum FindingKind {
     RowOrder,
     /// A column is read as names or texts for the sake of a few values that are no numbers.
     MostlyNumbers,
+    /// A text holds what looks like rows of its own file, which a lone quote would join.
+    JoinedRows,
     /// A feature alone tells the target.
     TellsTarget,
     /// A value of a feature tells that a row is of a rare class.
@@ -76,7 +78,7 @@ pub enum FindingKind {
 }
 
 impl FindingKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::RepeatedRows,
         Self::RepeatedTexts,
         Self::RepeatedImages,
@@ -84,6 +86,7 @@ impl FindingKind {
         Self::TimeOverlap,
         Self::RowOrder,
         Self::MostlyNumbers,
+        Self::JoinedRows,
         Self::TellsTarget,
         Self::GivesAway,
         Self::Sibling,
@@ -100,6 +103,7 @@ impl FindingKind {
             Self::TimeOverlap => "time_overlap",
             Self::RowOrder => "row_order",
             Self::MostlyNumbers => "mostly_numbers",
+            Self::JoinedRows => "joined_rows",
             Self::TellsTarget => "tells_target",
             Self::GivesAway => "gives_away",
             Self::Sibling => "sibling",
@@ -152,6 +156,7 @@ pub fn audit(
         found.extend(parts::row_order(&parts, contract, config, divided, columns)?);
     }
     found.extend(parts::mostly_numbers(&parts, contract, columns)?);
+    found.extend(parts::joined_rows(&parts, contract)?);
     found.extend(tells::tells(&parts, contract)?);
     found.retain(|finding| !config.accept.contains(&finding.key()));
     if config.level == AuditLevel::Warn {

@@ -1,4 +1,4 @@
-//! What two parts of the data share: groups and times.
+//! What two parts of the data share, groups and times, and what is odd about the rows of one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -339,6 +339,52 @@ pub(super) fn mostly_numbers(
                 rule.name
             ),
         });
+    }
+    Ok(findings)
+}
+
+/// Columns of names or texts with a value that goes on over a line end and a delimiter. A quote that opens
+/// nothing, as in a file that knows no quotes, makes one value of all rows up to the next quote. Lines of text
+/// with commas or blanks in them are too common to say so of them.
+pub(super) fn joined_rows(parts: &Parts<'_>, contract: &Contract) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for rule in &contract.columns {
+        let is_used = matches!(rule.role, Role::Feature | Role::Target);
+        if !is_used || !matches!(rule.kind, ColumnKind::Category | ColumnKind::Text) {
+            continue;
+        }
+        for part in &parts.all {
+            let delimiter = part.frame.quoted_delimiter();
+            let Some(delimiter) = delimiter.filter(|mark| !matches!(mark, ',' | ' ')) else {
+                continue;
+            };
+            let Some(values) = column_of(parts, part.frame, &rule.name)? else {
+                continue;
+            };
+            let texts = as_strings(&values)?;
+            let is_joined = |row: &usize| {
+                let later = texts.is_valid(*row).then(|| texts.value(*row).split_once('\n'));
+                later.flatten().is_some_and(|(_, later)| later.contains(delimiter))
+            };
+            let rows = part.rows.iter().map(|row| *row as usize);
+            let joined: Vec<usize> = rows.filter(is_joined).collect();
+            let Some(first) = joined.first() else {
+                continue;
+            };
+            findings.push(Finding {
+                kind: FindingKind::JoinedRows,
+                severity: Severity::Warn,
+                column: Some(rule.name.clone()),
+                message: format!(
+                    "`{}` holds line ends and delimiters in {} ({}), as if rows had been joined by a quote that opens nothing",
+                    rule.name,
+                    of_part(joined.len(), part),
+                    part.frame.place(*first)
+                ),
+                fix: "say `quote = \"\"` in `[data.csv]` if quotes are characters like any other".into(),
+            });
+            break;
+        }
     }
     Ok(findings)
 }

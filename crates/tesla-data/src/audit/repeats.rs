@@ -99,7 +99,7 @@ fn rows(parts: &Parts<'_>, contract: &Contract) -> Result<Option<Finding>> {
     });
     let what = match copies.iter().sum::<usize>() {
         0 => {
-            "that have the features of a row of an earlier part, as coarse columns do by themselves"
+            "have the features of a row of an earlier part, as happens by itself where columns are coarse"
                 .into()
         }
         copies => format!(

@@ -358,3 +358,41 @@ fn numbers_that_a_few_slips_make_names_are_told() {
     // Who says what it is need not be told.
     assert_eq!(found("[age]\nkind = \"category\""), vec![]);
 }
+
+#[test]
+fn rows_that_a_lone_quote_joins_are_told() {
+    let row = |i: usize| match i {
+        7 => "ham\t\"not now, ring me\n".to_string(),
+        9 => "spam\tcall \"0800\" now\"\n".to_string(),
+        _ => format!("{}\tword{i} or {}\n", ["ham", "spam"][i % 2], i * i),
+    };
+    let table: String = (0..60).map(row).collect();
+    let found = |quote: &str| {
+        let csv = CsvConfig {
+            quote: quote.into(),
+            ..Default::default()
+        };
+        let input = Input::from_bytes("t.tsv", format!("y\tx\n{table}").into_bytes());
+        let source = CsvSource::open(input, csv.clone()).unwrap();
+        let frame = Frame::read_all(Box::new(source)).unwrap();
+        let data = DataConfig {
+            target: Some("y".into()),
+            csv,
+            ..Default::default()
+        };
+        let columns = ColumnConfigs::default();
+        let contract = Contract::infer(&frame, &data, &columns).unwrap();
+        let parts = fifths(frame.len(), None);
+        let config = AuditConfig::default();
+        let data_set = Dataset::from_frame(frame);
+        let mut found = audit(&data_set, &contract, &parts, &config, &data, &columns).unwrap();
+        found.retain(|finding| finding.kind == JoinedRows);
+        found
+    };
+    assert_eq!(found(""), vec![]);
+    let text = found("\"")[0].to_string();
+    assert_eq!(
+        text,
+        "`x` holds line ends and delimiters in 1 of 36 training rows (2.8 %) (`t.tsv` line 9), as if rows had been joined by a quote that opens nothing: say `quote = \"\"` in `[data.csv]` if quotes are characters like any other, or say `accept = [\"joined_rows:x\"]` in `[audit]`"
+    );
+}

@@ -19,7 +19,7 @@ pub use columns::{
     BinStrategy, Bins, Bounds, ColumnConfig, ColumnConfigs, Constant, Encode, Fit, Impute, Scale,
     TimePart,
 };
-pub use source::{CsvConfig, Format, HttpConfig, ImagesConfig, JsonConfig, Pages};
+pub use source::{CsvConfig, Format, HttpConfig, ImagesConfig, JsonConfig, NewRows, Pages};
 pub use split::{AuditConfig, AuditLevel, SplitBy, SplitConfig};
 
 /// Where the rows come from, which column is predicted and how rows are divided.
@@ -163,8 +163,8 @@ impl DataConfig {
         data
     }
 
-    /// As new rows are read for a model that keeps `contract`: of a CSV file without a header, the
-    /// columns are those of the training rows, all of them or all but the target.
+    /// As new rows are read for a model that keeps `contract`. Where the CSV file of training had no
+    /// header, new ones may have one, or the columns of training, all of them or all but the target.
     pub fn for_new_rows(&self, contract: &Contract) -> Self {
         let mut data = self.clone();
         if data.csv.header {
@@ -178,7 +178,10 @@ impl DataConfig {
             data.csv.names = (1..=last).map(|i| format!("c{i}")).collect();
         }
         let target = contract.target().map(|rule| rule.name.clone());
-        data.csv.may_lack = target.filter(|name| data.csv.names.contains(name));
+        data.csv.new_rows = Some(NewRows {
+            reads: contract.inputs().map(|rule| rule.name.clone()).collect(),
+            may_lack: target.filter(|name| data.csv.names.contains(name)),
+        });
         data
     }
 
@@ -252,7 +255,8 @@ mod tests {
             let rows = crate::Frame::read(source.into(), &fields.into(), MEMORY, OnBad::Fail);
             let contract = Contract::infer(&rows.unwrap(), &data, &Default::default()).unwrap();
             let new = data.for_new_rows(&contract);
-            for text in ["1.5,0,2.5\n", "v,1.5,0,2.5\n"] {
+            let header = format!("{},{}\n2.5,1.5\n", name(3), name(1));
+            for text in ["1.5,0,2.5\n", "v,1.5,0,2.5\n", &header] {
                 let source = open(text, &new).unwrap();
                 let rows = contract.read(source, crate::contract::Need::Features).unwrap();
                 let rows = rows.to_batch().unwrap();

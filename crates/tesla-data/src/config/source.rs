@@ -57,8 +57,17 @@ pub struct CsvConfig {
     /// UTF-8 when not said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
-    /// Of `names`, the one that a file may be without: new rows have no target.
+    /// What is known of a file of new rows; `None` for rows to train with.
     #[serde(skip)]
+    pub new_rows: Option<NewRows>,
+}
+
+/// What is known of a file of new rows when the rows of training had no header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRows {
+    /// What the model reads. A first line that holds all these names is a header.
+    pub reads: Vec<String>,
+    /// Of the names of the columns, the one that the file may be without: new rows have no target.
     pub may_lack: Option<String>,
 }
 
@@ -77,7 +86,7 @@ impl Default for CsvConfig {
             decimal: '.',
             trim: true,
             encoding: None,
-            may_lack: None,
+            new_rows: None,
         }
     }
 }

@@ -331,6 +331,25 @@ impl Fit {
 }
 
 impl FittedPipeline {
+    /// A plain number for a form or an example row: what stands in for a missing value of the column,
+    /// or else the middle of its range; whole where both its ends are, otherwise to three digits.
+    pub fn example(&self, rule: &ColumnRule) -> f64 {
+        let fill = self.features.iter().find_map(|feature| match feature {
+            FittedColumn::Numeric(f) if f.name == rule.name => Some(f.fill),
+            _ => None,
+        });
+        let Some([low, high]) = rule.range else {
+            return fill.unwrap_or(0.0);
+        };
+        let value = fill.filter(|fill| (low..=high).contains(fill));
+        let value = value.unwrap_or(low / 2.0 + high / 2.0);
+        if low.fract() == 0.0 && high.fract() == 0.0 {
+            return value.round();
+        }
+        let plain = format!("{value:.2e}").parse().unwrap_or(value);
+        plain.max(low).min(high)
+    }
+
     /// Rows that conform to the contract as samples, one each; the target is taken along when it is
     /// there and not some rows later.
     ///

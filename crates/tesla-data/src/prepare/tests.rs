@@ -325,6 +325,16 @@ fn constant_and_empty_columns_become_zeros() {
 }
 
 #[test]
+fn an_example_is_a_plain_value_of_training() {
+    let text = "age,share,y\n20,0.12345,1.5\n30,0.5,2\n90,,3\n,0.25,4\n";
+    let columns = serde_json::json!({ "age": { "impute": "median" }, "share": {} });
+    let prepared = Prepared::of(text, "y", columns).unwrap();
+    let (fitted, columns) = (prepared.fit().unwrap(), &prepared.contract.columns);
+    let of = |name: &str| fitted.example(columns.iter().find(|c| c.name == name).unwrap());
+    assert_eq!([of("age"), of("share")], [30.0, 0.291]);
+}
+
+#[test]
 fn one_row_is_enough_to_fit() {
     let columns = every_setting();
     let names: Vec<&String> = columns.as_object().unwrap().keys().collect();

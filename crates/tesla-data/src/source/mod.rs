@@ -172,6 +172,11 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// The character between the fields of a text in which a quote may stand around several of them.
+    fn quoted_delimiter(&self) -> Option<char> {
+        None
+    }
+
     /// Streams the columns of `schema`, in its order and with its types. A row that cannot be read
     /// is set apart and the scan goes on.
     ///

@@ -156,6 +156,10 @@ impl Source for Several {
         self.sources.iter().all(|source| source.is_json())
     }
 
+    fn quoted_delimiter(&self) -> Option<char> {
+        self.sources.iter().find_map(|source| source.quoted_delimiter())
+    }
+
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
         let mut current = Some(self.sources[0].scan(schema)?);
         let (mut at, mut before, mut rows) = (0, 0, 0);

@@ -12,7 +12,7 @@ use tesla_core::{Bundle, Predictions};
 use tesla_data::arrow::array::{LargeBinaryArray, RecordBatch};
 use tesla_data::arrow::compute::concat_batches;
 use tesla_data::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use tesla_data::config::CsvConfig;
+use tesla_data::config::DataConfig;
 use tesla_data::contract::Need;
 use tesla_data::source::{CsvSource, IMAGE_KEY, Input, Scanned, Source};
 
@@ -163,7 +163,7 @@ pub(crate) fn objects(rows: Vec<Value>, bundle: &Bundle) -> Result<Option<Record
     }
 }
 
-/// A table with a header, written as the one that the model was trained on was. Of more than `most`
+/// A table written as the one that the model was trained on was. Of more than `most`
 /// rows it is not read to its end.
 pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle, most: usize) -> Result<RecordBatch, Failure> {
     // A file may be packed; a body says so in its header, where what comes out is bounded.
@@ -171,16 +171,18 @@ pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle, most: usize) -> Result<Rec
         return Err(Failure::bad_request("the table is not UTF-8 text"));
     }
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(Failure::bad_request("the table is empty: expected a header and rows"));
+        return Err(Failure::bad_request(
+            "the table is empty: expected rows, and a header if those of training had one",
+        ));
     }
-    let csv = &bundle.provenance.config["data"]["csv"];
-    let mut config: CsvConfig = serde_json::from_value(csv.clone()).unwrap_or_default();
+    let [csv, drop] = ["csv", "drop"].map(|key| bundle.provenance.config["data"][key].clone());
+    let data = DataConfig {
+        csv: serde_json::from_value(csv).unwrap_or_default(),
+        drop: serde_json::from_value(drop).unwrap_or_default(),
+        ..DataConfig::default()
+    };
+    let mut config = data.for_new_rows(&bundle.contract).csv;
     config.encoding = None;
-    if !config.header && names_columns(body, &config, bundle) {
-        config.header = true;
-        config.names.clear();
-        config.skip_rows = 0;
-    }
     let source = CsvSource::open(Input::from_bytes("the table", body.to_vec()), config)?;
     let schema = schema(&source, bundle)?;
     let mut rows = Vec::new();
@@ -204,21 +206,6 @@ pub(crate) fn csv_rows(body: &Bytes, bundle: &Bundle, most: usize) -> Result<Rec
         0 => Err(Failure::bad_request("the table has no rows")),
         _ => Ok(rows),
     }
-}
-
-/// Whether the first line names the model's columns, though the table of training had no such line.
-fn names_columns(body: &[u8], config: &CsvConfig, bundle: &Bundle) -> bool {
-    let first = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let first = String::from_utf8_lossy(first);
-    let delimiter = config.delimiter.unwrap_or(',');
-    let have: Vec<&str> = first
-        .split(delimiter)
-        .map(|name| name.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\u{feff}'))
-        .collect();
-    bundle
-        .contract
-        .inputs()
-        .all(|column| have.contains(&column.name.as_str()))
 }
 
 /// The model's columns as texts, but for numbers that only the source knows how to read.

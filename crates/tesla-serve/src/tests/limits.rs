@@ -7,8 +7,8 @@ use hyper::body::Frame;
 
 use super::*;
 
-/// A body of one byte and no end.
-struct Dawdling(bool);
+/// A body of one byte and no end, which says that it has so many bytes at least.
+struct Dawdling(bool, u64);
 
 impl hyper::body::Body for Dawdling {
     type Data = Bytes;
@@ -22,6 +22,12 @@ impl hyper::body::Body for Dawdling {
             false => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"{"))))),
             true => Poll::Pending,
         }
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        let mut hint = hyper::body::SizeHint::new();
+        hint.set_lower(self.1);
+        hint
     }
 }
 
@@ -50,7 +56,7 @@ fn who_is_slow_to_send_keeps_nobody_else_from_asking() {
                     "application/grpc" => MODEL_INFER,
                     _ => "/v1/models/iris/predict",
                 };
-                let request = post(path, kind, Body::new(Dawdling(false)));
+                let request = post(path, kind, Body::new(Dawdling(false, 0)));
                 tokio::spawn(routes.clone().oneshot(request))
             })
             .collect();
@@ -384,6 +390,10 @@ fn who_waits_for_the_network_has_a_place_until_the_answer() {
             }
             let (code, _) = ask_grpc(&routes, grpc_request(1)).await;
             assert_eq!(code, tonic::Code::ResourceExhausted);
+            // A large body is refused before it has come.
+            let large = Body::new(Dawdling(false, 100_000));
+            let (status, _) = send(&routes, post("/invocations", "application/json", large)).await;
+            assert_eq!(status, 503);
             // Who leaves gives the place back.
             waiting.abort();
             assert!(waiting.await.is_err());

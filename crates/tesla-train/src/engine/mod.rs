@@ -75,6 +75,7 @@ const UNREAD: usize = 32;
 /// Trains `network` and keeps the weights that do best on the validation rows.
 pub(crate) fn fit(network: Network, job: &Job<'_>, observer: &mut dyn Observer) -> Result<Fitted> {
     let Job { config, train, .. } = *job;
+    let _buffers = tesla_core::ops::Reuse::start();
     let goal = match &job.pairs {
         Some(pairs) => Goal::Pairs(pairs.clone()),
         None => Goal::new(job.target, config),

@@ -150,6 +150,7 @@ impl Optimizer {
         };
         match found {
             Ok((w, kept)) => {
+                ops::reuse(g);
                 *state = kept;
                 Ok(w)
             }

@@ -215,6 +215,13 @@ fn twice(
     let needed = contract.schema(Need::Features);
     let mut fields: Vec<FieldRef> = needed.fields().to_vec();
     if let Some(absent) = fields.iter().find(|f| all.column_with_name(f.name()).is_none()) {
+        if *absent.data_type() == DataType::LargeBinary {
+            bail!(
+                "`{}` holds no images: this model reads pictures, so expected one, a folder of them, or a table with the column `{}` of paths",
+                source.name(),
+                absent.name()
+            );
+        }
         return Err(tesla_data::Error::MissingColumn {
             column: absent.name().clone(),
             place: format!("`{}`", source.name()),
@@ -433,7 +440,13 @@ impl Apart<'_> {
                 .unwrap_or_else(|| Place::row(self.source.name(), row.number));
         }
         if let (true, Some(first)) = (self.ends, rows.first()) {
-            return Err(first.clone().into_error().into());
+            match self.was_said {
+                true => return Err(first.clone().into_error().into()),
+                false => bail!(
+                    "{}; `--on-bad quarantine` leaves such rows out",
+                    first.clone().into_error()
+                ),
+            }
         }
         for row in rows {
             match &self.list {
@@ -465,12 +478,12 @@ impl Apart<'_> {
             return Ok(());
         }
         match self.examples.as_slice() {
-            // One bad row of a handful: its own message says everything.
-            [only] if !self.was_said => Err(only.clone().into_error().into()),
+            [only] if self.kept == 0 => Err(only.clone().into_error().into()),
             some => bail!(
-                "`{}`: {} of {all} rows are bad, more than `--max-bad {}` allows: {}",
+                "`{}`: {} of {all} rows {} bad, more than `--max-bad {}` allows: {}",
                 self.source.name(),
                 self.bad,
+                if self.bad == 1 { "is" } else { "are" },
                 self.max_bad,
                 commonest(some)
             ),

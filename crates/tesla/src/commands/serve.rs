@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(required = true)]
     models: Vec<PathBuf>,
     /// Where to listen; port 0 takes a free one.
-    #[arg(long, default_value_t = tesla_serve::ADDRESS.to_string(), value_name = "HOST:PORT")]
+    #[arg(long, default_value_t = tesla_serve::ADDRESS.to_string(), value_name = "HOST:PORT", value_parser = address)]
     addr: String,
     /// What to call the model. Default: its file name, or its folder's for `model.tesla`.
     #[arg(long)]
@@ -147,6 +147,18 @@ Addresses:
   POST /invocations              MLflow's formats
   /v2/health/live, /v2/health/ready, /metrics";
 
+fn address(text: &str) -> Result<String, String> {
+    let is_host = |host: &str| {
+        let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        !host.is_empty() && (name.is_some() || !host.contains(':'))
+    };
+    let is_port = |port: &str| !port.starts_with('+') && port.parse::<u16>().is_ok();
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && is_port(port) => Ok(text.into()),
+        _ => Err("expected a host and a port, such as `127.0.0.1:8080` or `[::1]:8080`".into()),
+    }
+}
+
 pub(crate) fn run(args: Args) -> Result<()> {
     log(args.log, args.log_level);
     let config = config(&args)?;
@@ -166,15 +178,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let done = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(&args.addr).await;
-        let listener = listener.map_err(|error| {
-            // What the system says is of an address that it has understood.
-            let form = match error.raw_os_error() {
-                Some(_) => "",
-                None => ", expected one of the form `127.0.0.1:8080`",
-            };
-            let context = format!("cannot listen on `{}`{form}", args.addr);
-            anyhow::Error::new(error).context(context)
-        })?;
+        let listener = listener.with_context(|| format!("cannot listen on `{}`", args.addr))?;
         let url = format!("{scheme}://{}", listener.local_addr()?);
         {
             let mut names: Vec<String> = store.list().into_iter().map(|line| line.name).collect();
@@ -293,4 +297,20 @@ async fn stop() {
         }
     }
     let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:8080", "localhost:0", "[::1]:8080", "0.0.0.0:65535"] {
+            assert_eq!(address(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "8080", ":8080", "::1", "[::1]", "localhost:", "host:+80", "host:65536"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
+        assert!(address("http://127.0.0.1:8080").is_err());
+    }
 }

@@ -28,7 +28,7 @@ fn sources_that_cannot_be_read() {
     insta::assert_snapshot!(train(at, "empty.csv"), @"`empty.csv` is empty: expected a header line and at least one row");
 
     write(at, "ragged.csv", "x,y\n1,2\n3\n");
-    insta::assert_snapshot!(train(at, "ragged.csv"), @"`ragged.csv` line 3: 1 fields where 2 are expected: a quote or a delimiter is missing or too many");
+    insta::assert_snapshot!(train(at, "ragged.csv"), @"`ragged.csv`: 1 of 2 rows is bad, more than `max_bad = 0.01` in `[data]` allows: 1 fields where 2 are expected: a quote or a delimiter is missing or too many (line 3)");
 
     std::fs::create_dir(at.join("pictures")).unwrap();
     insta::assert_snapshot!(train(at, "pictures"), @"`pictures` holds no images: expected one sub-folder per class with files ending in .png, .jpg, .jpeg, .bmp, .gif, .webp, .tif, .tiff, or in .txt for texts");
@@ -65,7 +65,7 @@ fn rows_that_break_the_contract() {
         message
     };
     write(at, "text.csv", &format!("{HEADER}\n5.1,3.5,1.4,0.2\n5.1,wide,1.4,0.2\n"));
-    insta::assert_snapshot!(predict("text.csv"), @"`text.csv` line 3, column `sepal_width`: `wide` is not a number: expected a finite number, or nothing for a missing value");
+    insta::assert_snapshot!(predict("text.csv"), @"`text.csv`: 1 of 2 rows is bad, more than `--max-bad 0.01` allows: column `sepal_width`: `wide` is not a number: expected a finite number, or nothing for a missing value (line 3)");
 
     write(at, "missing.csv", "sepal_length,sepal_wdth,petal_length,petal_width\n5.1,3.5,1.4,0.2\n");
     insta::assert_snapshot!(predict("missing.csv"), @"no column `sepal_width` in `missing.csv` (did you mean `sepal_wdth`?): it has `sepal_length`, `sepal_wdth`, `petal_length`, `petal_width`");
@@ -77,7 +77,7 @@ fn rows_that_break_the_contract() {
     );
     let message =
         fails(at, &["evaluate", model.to_str().unwrap(), "class.csv", "--device", "flex"]);
-    insta::assert_snapshot!(message, @"`class.csv` line 3, column `species`: the class `sitosa` is unknown (did you mean `setosa`?): the model knows `setosa`, `versicolor`, `virginica`");
+    insta::assert_snapshot!(message, @"`class.csv`: 1 of 2 rows is bad, more than `max_bad = 0.01` in `[data]` allows: column `species`: the class `sitosa` is unknown (did you mean `setosa`?): the model knows `setosa`, `versicolor`, `virginica` (line 3)");
 }
 
 #[test]

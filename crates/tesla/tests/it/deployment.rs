@@ -94,7 +94,8 @@ fn a_bad_row_ends_it_where_that_is_said_and_too_many_always() {
         [&["predict", "run/model.tesla", "in.csv", "--device", "flex"], more].concat()
     };
     let first = "`in.csv` line 9, column `sepal_width`: `wide` is not a number: expected a finite number, or nothing for a missing value";
-    assert_eq!(fails(at, &args(&[])), first);
+    let hint = "; `--on-bad quarantine` leaves such rows out";
+    assert_eq!(fails(at, &args(&[])), format!("{first}{hint}"));
     assert_eq!(fails(at, &args(&["--out", "out.csv", "--on-bad", "fail"])), first);
     let message = fails(at, &args(&["--out", "out.csv", "--max-bad", "0.005"]));
     insta::assert_snapshot!(message, @"`in.csv`: 2 of 300 rows are bad, more than `--max-bad 0.005` allows: 2 times column `sepal_width`: `wide` is not a number: expected a finite number, or nothing for a missing value (first in line 9)");

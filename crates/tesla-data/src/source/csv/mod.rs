@@ -74,8 +74,44 @@ impl CsvSource {
             schema: OnceLock::new(),
             kept: Mutex::new(None),
         };
+        if let Some(line) = source.header_after_all()? {
+            source.config.header = true;
+            source.config.names.clear();
+            source.config.skip_rows = line;
+        }
         source.names = source.read_names()?;
         Ok(source)
+    }
+
+    /// The lines before a header that new rows have though the rows of training had none, or one that was
+    /// skipped: a line, the first of all or the first that is not skipped, with the names of all columns that
+    /// the model reads.
+    fn header_after_all(&self) -> Result<Option<usize>> {
+        let Some(new) = self.config.new_rows.as_ref().filter(|new| !new.reads.is_empty()) else {
+            return Ok(None);
+        };
+        let mut places = vec![0, self.config.skip_rows];
+        places.dedup();
+        for skip_rows in places {
+            let config = CsvConfig {
+                skip_rows,
+                ..self.config.clone()
+            };
+            let reader = text_from(&self.input, &config)?;
+            let mut blocks = Blocks::new(reader, self.dialect.syntax, self.name().into(), 1);
+            // What is skipped need not be readable.
+            let Ok(Some(block)) = blocks.read() else {
+                continue;
+            };
+            let first = &block.text[block.records[0].start..block.records[0].end];
+            let mut fields = Fields::default();
+            self.dialect.split(first, 0, &mut fields);
+            let have: Vec<&[u8]> = fields.iter(first).collect();
+            if new.reads.iter().all(|name| have.contains(&name.as_bytes())) {
+                return Ok(Some(skip_rows));
+            }
+        }
+        Ok(None)
     }
 
     /// The most bytes of rows that are kept between looking at them and scanning them.
@@ -109,23 +145,22 @@ impl CsvSource {
                 })
                 .collect::<Result<_>>()?,
             (false, []) => (1..=count).map(|i| format!("c{i}")).collect(),
-            (false, given) if given.len() == count + 1 && self.config.may_lack.is_some() => {
-                let lacks = |name: &&String| Some(*name) == self.config.may_lack.as_ref();
-                given.iter().filter(|name| !lacks(name)).cloned().collect()
-            }
-            (false, given) if given.len() != count && self.config.may_lack.is_some() => {
-                let reason = format!(
-                    "has {count} fields in its first line: expected the columns that the model was trained with and no header, {}, or all of them but `{}`",
-                    list(given),
-                    self.config.may_lack.as_deref().unwrap_or_default()
-                );
-                return Err(Error::source(self.name(), reason));
-            }
             (false, given) if given.len() != count => {
-                let reason = format!(
-                    "has {count} fields in its first line, but `names` lists {}",
-                    given.len()
-                );
+                let new = self.config.new_rows.as_ref();
+                let reason = match new.and_then(|new| new.may_lack.as_ref()) {
+                    Some(target) if given.len() == count + 1 => {
+                        let rest = given.iter().filter(|name| *name != target);
+                        return Ok(rest.cloned().collect());
+                    }
+                    Some(target) => format!(
+                        "has {count} fields in its first line: expected a header, or the columns that the model was trained with, {}, or all of them but `{target}`",
+                        list(given)
+                    ),
+                    None => format!(
+                        "has {count} fields in its first line, but `names` lists {}",
+                        given.len()
+                    ),
+                };
                 return Err(Error::source(self.name(), reason));
             }
             (false, given) => given.to_vec(),
@@ -307,6 +342,11 @@ impl Source for CsvSource {
 
     fn original_schema(&self) -> Result<Option<SchemaRef>> {
         self.raw_schema().map(Some)
+    }
+
+    fn quoted_delimiter(&self) -> Option<char> {
+        let syntax = self.dialect.syntax;
+        syntax.quote.map(|_| syntax.delimiter.into())
     }
 
     fn scan(&self, schema: &SchemaRef) -> Result<Batches<'_>> {
