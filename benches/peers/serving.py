@@ -16,6 +16,7 @@ With `--overload`, a server that takes up to `--at-work` requests at a time is a
 """
 
 import argparse
+import concurrent.futures
 import csv
 import io
 import json
@@ -33,6 +34,8 @@ import urllib.request
 import common
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Of an overload: groups of clients, and seconds between their starts.
+GROUPS, GAP = 8, 0.005
 SESSION = """
 import json, os
 import numpy as np, onnxruntime
@@ -229,21 +232,40 @@ def overload(args, row, folder):
     server.body = json.dumps({"rows": [row] * args.rows})
     server.command += ["--max-requests", str(args.at_work)]
     percent = lambda times, share: times[int(share * (len(times) - 1))]
+
+    def load(seconds, *more, groups=1):
+        """What the server says to so many groups of clients, and its memory meanwhile. All clients of one `hey`
+        ask in the same moment, so that groups, one after the other, make a stream of requests."""
+        ask = lambda _: hey(server.url, server.body, args.at_work, seconds, "-o", "csv", *more)
+        with concurrent.futures.ThreadPoolExecutor(groups) as pool:
+            asked = []
+            for group in range(groups):
+                asked.append(pool.submit(ask, group))
+                time.sleep(GAP)
+            held = []
+            while not all(one.done() for one in asked):
+                held.append(memory(server.process.pid))
+                time.sleep(0.5)
+        found = {}
+        for status, times in (one for group in asked for one in requests(group.result()).items()):
+            found.setdefault(status, []).extend(times)
+        thirds = [max(held[len(held) * k // 3 : len(held) * (k + 1) // 3], default=0) for k in range(3)]
+        most = ", ".join(f"{most:.0f}" for most in thirds)
+        return {status: sorted(times) for status, times in found.items()}, f"{most} MB at most in each third"
+
     with server:
         hey(server.url, server.body, args.at_work, 2)
-        calm = requests(hey(server.url, server.body, args.at_work, 10, "-o", "csv"))
+        calm, held = load(10)
         rate, p99 = sum(map(len, calm.values())) / 10, percent(calm["200"], 0.99)
-        print(f"capacity: {rate:,.0f} requests/s, p99 {p99:.2f} ms, {args.at_work} clients")
-        before = memory(server.process.pid)
-        clients = 8 * args.at_work
-        found = requests(hey(server.url, server.body, clients, args.overload, "-o", "csv", "-q", f"{2 * rate / clients:.2f}"))
-        after = memory(server.process.pid)
+        print(f"capacity: {rate:,.0f} requests/s, p99 {p99:.2f} ms, {args.at_work} clients, memory {held}")
+        clients = GROUPS * args.at_work
+        found, held = load(args.overload, "-q", f"{2 * rate / clients:.2f}", groups=GROUPS)
         sent = sum(map(len, found.values()))
         print(f"overload: {sent / args.overload:,.0f} requests/s sent by {clients} clients in {args.overload} s")
         for status, times in sorted(found.items()):
             print(f"  {status}: {len(times):,}, p50 {percent(times, 0.5):.2f} ms, p99 {percent(times, 0.99):.2f} ms")
         print(f"  p99 of what was accepted: {percent(found['200'], 0.99) / p99:.2f}x that at capacity")
-        print(f"  memory {before:.1f} to {after:.1f} MB")
+        print(f"  memory {held}")
 
 
 def main():
