@@ -31,7 +31,7 @@ pub(super) fn forward(
     let rows = x.len() / inputs;
     let mut out = buffers::take(rows * outputs);
     // Rows that go over the weights together: many, so that weights are seldom read, and some for each thread.
-    let together = rows.div_ceil(4).clamp(16, 64);
+    let together = rows.div_ceil(2 * rayon::current_num_threads()).clamp(16, 64);
     let tile = |(i, out): (usize, &mut [f32])| {
         for out in out.chunks_exact_mut(outputs) {
             match bias {

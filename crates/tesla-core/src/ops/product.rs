@@ -31,8 +31,10 @@ pub(super) struct Input {
 }
 
 /// Columns that are worked on together, and weights of theirs that are read again before others are: as many
-/// as a core keeps near, beside the sums.
+/// as a core keeps near, beside the sums. A few rows read each weight once, whole lines of them.
 const PANEL: usize = 128;
+const LINE: usize = 512;
+const FEW: usize = 3;
 const NEAR: usize = 1 << 13;
 
 /// Multiplications from which on it is worth waking another thread.
@@ -62,12 +64,12 @@ impl WithSimd for Product<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let reach = self.inputs.iter().map(|input| input.x + 1).max().unwrap_or(0);
-        let panel = PANEL.min(self.outputs);
+        let rows = self.starts.len();
+        let panel = if rows > FEW { PANEL } else { LINE }.min(self.outputs);
         let deep = NEAR / panel.max(1);
         // The sums, the weights and an input have to find room in the registers.
         let is_large = S::REGISTER_COUNT >= 32;
         let is_narrow = self.outputs <= 2 * S::F32_LANES;
-        let rows = self.starts.len();
         for first in (0..self.outputs).step_by(panel.max(1)) {
             let columns = first..self.outputs.min(first + panel);
             for inputs in self.inputs.chunks(deep) {
