@@ -2,7 +2,7 @@
 
     python3 -m venv venv && venv/bin/pip install -r benches/peers/requirements.txt
     cargo build --release --workspace --bin tesla --example read --example prepare --example scores --example latency
-    venv/bin/python benches/peers/all.py --tesla target/release/tesla --data DIR          # all, some 15 minutes
+    venv/bin/python benches/peers/all.py --tesla target/release/tesla --data DIR          # all, some 18 minutes
     venv/bin/python benches/peers/all.py --tesla target/release/tesla --data DIR infer fit    # some, again
 
 Both sides take turns in each part; a part leaves its figures as JSON in --folder, and the page is made of what lies

@@ -20,8 +20,11 @@ pub(crate) fn hash_files<'a>(files: impl IntoIterator<Item = &'a Path>) -> Resul
     Ok(hex(&all.finalize()))
 }
 
-/// What [`hex_sha256`] gives for the bytes of a file.
-pub(crate) fn hash_content(path: &Path) -> Result<String> {
+/// What [`hex_sha256`] gives for the bytes of a file, which is read piece by piece.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file_sha256(path: &Path) -> Result<String> {
     Ok(hex(&digest(path)?))
 }
 

@@ -73,7 +73,7 @@ pub use config::{AuditConfig, AuditLevel, ColumnConfig, DataConfig};
 pub use contract::{ColumnKind, ColumnRule, Contract, Task};
 pub use dataset::{Dataset, Sources};
 pub use error::{Error, Result};
-pub use fingerprint::hex_sha256;
+pub use fingerprint::{file_sha256, hex_sha256};
 pub use frame::{Frame, Selection};
 pub use interactions::{FittedInteractions, InteractionsConfig};
 pub use paths::Paths;

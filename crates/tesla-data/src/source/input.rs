@@ -8,7 +8,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use super::Reading;
 use super::unpack::{self, Entry, Packing};
-use crate::fingerprint::{hash_content, hash_files};
+use crate::fingerprint::{file_sha256, hash_files};
 use crate::{Error, Result, hex_sha256};
 
 /// Bytes that can be read more than once: a file, a file inside a zip archive, or what standard
@@ -216,7 +216,7 @@ impl Input {
         let stored = match &self.bytes {
             Bytes::File(path) => hash_files([path.as_path()])?,
             Bytes::Memory(bytes) => hex_sha256(bytes),
-            Bytes::Temporary(path) => hash_content(path)?,
+            Bytes::Temporary(path) => file_sha256(path)?,
         };
         Ok(match &self.entry {
             Some(entry) => hex_sha256(format!("{stored}/{}", entry.name).as_bytes()),

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde::Deserialize;
 use tesla_data::source::{extract, is_url};
-use tesla_data::{hex_sha256, nearest};
+use tesla_data::{file_sha256, hex_sha256, nearest};
 
 use super::write_whole;
 
@@ -227,8 +227,7 @@ fn already_there(path: &Path, file: &Remote) -> Result<String> {
     let Some(expected) = file.sha256.as_ref().filter(|_| file.take.is_empty()) else {
         return Ok("is there already, and was not checked: no sum of it is known".into());
     };
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let found = hex_sha256(&bytes);
+    let found = file_sha256(path)?;
     if found != *expected {
         bail!(
             "`{}` is there already and is not the file that is expected: its SHA-256 is {found} instead of {expected}; move it away and run this again to fetch it",

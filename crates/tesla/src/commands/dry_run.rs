@@ -10,8 +10,11 @@ use tesla_train::Error as TrainError;
 
 use crate::show;
 
-/// Steps that are taken; the first is slower than the others, so it is not timed.
-const STEPS: usize = 4;
+/// Steps that are taken at least and, where they take no time, at most. The first ones are slower than the others,
+/// so only the last half is timed.
+const STEPS: [usize; 2] = [4, 40];
+/// How long steps are taken.
+const TIME: Duration = Duration::from_millis(500);
 
 /// Trains for a few steps, keeps nothing, and prints what was seen.
 pub(super) fn run(config: &Config, data: &Dataset, device: &Device, json: bool) -> Result<()> {
@@ -53,10 +56,9 @@ struct Rehearsal {
     peak: Option<u64>,
     #[serde(skip)]
     accumulate: usize,
+    /// When each step began.
     #[serde(skip)]
-    done: usize,
-    #[serde(skip)]
-    since: Option<Instant>,
+    began: Vec<Instant>,
 }
 
 impl Observer for Rehearsal {
@@ -91,18 +93,16 @@ impl Observer for Rehearsal {
 
     /// Asked once before the first step, and after each.
     fn should_stop(&mut self) -> bool {
-        // Exact solvers have no steps.
-        let over = self.steps == 0 || self.done == STEPS;
-        match self.since {
-            None if self.done > 0 => self.since = Some(Instant::now()),
-            Some(since) => {
-                let steps = (self.done - 1) as f64;
-                self.seconds_per_step = Some(since.elapsed().as_secs_f64() / steps);
-            }
-            None => {}
+        self.began.push(Instant::now());
+        let done = self.began.len() - 1;
+        let since = |step: usize| self.began[done] - self.began[step];
+        let timed = done.div_ceil(2);
+        if timed > 0 {
+            self.seconds_per_step = Some(since(done - timed).as_secs_f64() / timed as f64);
         }
-        self.done += 1;
-        over
+        // Exact solvers have no steps.
+        let [least, most] = STEPS;
+        self.steps == 0 || done >= most || (done >= least && since(0) >= TIME)
     }
 }
 
