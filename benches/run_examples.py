@@ -35,7 +35,7 @@ HEAD = """# What the examples print
 Written by `benches/run_examples.py`; do not edit. Each of the four use cases in [examples](../examples) trains a model on raw
 data, judges it, saves it, opens the file again, serves it over HTTP and asks it. Here is what each prints, on the small set that
 ships with TESLA and on the full one, and the seconds that the whole program took. Long requests and answers are shown without
-their middle. The run on all of Fashion-MNIST shared the machine with builds.
+their middle.
 
 ```console
 $ cargo build --release --workspace --bin tesla --examples
